@@ -1,0 +1,52 @@
+//! How a node behaves.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::wire::{BootstrapAddr, Capabilities};
+
+/// Settings of a node. [`Config::default`] is what the command uses.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Peers to start from.
+    pub bootstrap: Vec<BootstrapAddr>,
+    /// The UDP port that QUIC listens on, if it does.
+    pub quic_port: Option<u16>,
+    /// The TCP port that TLS listens on, if it does.
+    pub tcp_port: Option<u16>,
+    /// The addresses that listeners are bound to when they are not bound to all.
+    pub bound_ips: Vec<IpAddr>,
+    /// What to announce in hellos.
+    pub capabilities: Capabilities,
+    /// Refuse peers whose sessions are not bound to their TLS channel. Deployed peers never are.
+    pub require_binding: bool,
+    /// How often a subscription is looked up when nobody pushes; jittered by a quarter.
+    pub poll_interval: Duration,
+    /// How often own heads, manifests and provider records are stored again; jittered by a quarter.
+    pub republish_interval: Duration,
+    /// Per-item provider records written per share and republishing.
+    pub item_records_max: u32,
+    /// Chunks being read and sent to one peer at a time.
+    pub uploads_per_peer_max: u32,
+    /// Files downloaded at a time.
+    pub files_at_once_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            bootstrap: Vec::new(),
+            quic_port: None,
+            tcp_port: None,
+            bound_ips: Vec::new(),
+            capabilities: Capabilities::node(),
+            require_binding: false,
+            poll_interval: Duration::from_secs(60),
+            republish_interval: Duration::from_secs(240),
+            item_records_max: 64,
+            uploads_per_peer_max: 2,
+            files_at_once_max: 64,
+        }
+    }
+}

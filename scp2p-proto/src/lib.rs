@@ -1,0 +1,20 @@
+//! The sans-IO core of SCP2P.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod command;
+pub mod config;
+pub mod content;
+pub mod event;
+pub mod id;
+pub mod io;
+pub mod limits;
+pub mod path;
+pub mod record;
+pub mod session;
+pub mod storage;
+pub mod time;
+pub mod view;
+pub mod wire;

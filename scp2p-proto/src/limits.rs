@@ -1,0 +1,30 @@
+//! Every bound of the node, each with its reason.
+
+use core::time::Duration;
+
+/// Handshake frames, by SPECIFICATION §2.
+pub const HANDSHAKE_FRAME_MAX: u32 = 65_536;
+/// Envelope frames, by SPECIFICATION §2.
+pub const FRAME_MAX: u32 = 2_097_152;
+/// Payloads, by SPECIFICATION §2.
+pub const PAYLOAD_MAX: usize = 1_048_576;
+/// A chunk of content, by SPECIFICATION §7.
+pub const CHUNK_LEN: u32 = 262_144;
+/// DHT values, by SPECIFICATION §6.
+pub const VALUE_MAX: usize = 65_536;
+/// Items of a manifest, by SPECIFICATION §5.2.
+pub const MANIFEST_ITEMS_MAX: usize = 3000;
+/// A manifest's CBOR: it must fit a payload together with its wrapper.
+pub const MANIFEST_BYTES_MAX: usize = PAYLOAD_MAX - 512;
+/// An item's path in bytes, by SPECIFICATION §5.2.
+pub const ITEM_PATH_MAX: usize = 1024;
+/// Addresses in a list from a peer; deployed peers send at most 64 and longer lists are cut.
+pub const PEER_ADDRS_MAX: usize = 128;
+/// Nesting of CBOR that is skipped or read.
+pub const CBOR_DEPTH_MAX: u32 = 16;
+/// Hello timestamps further from our clock than this are refused, in seconds.
+pub const CLOCK_SKEW_SECS: u64 = 300;
+/// How long a hello's nonce is remembered, in seconds: both sides of the skew window.
+pub const NONCE_MEMORY_SECS: u64 = 600;
+/// From a link's start to an authenticated session.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);

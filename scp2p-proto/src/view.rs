@@ -1,0 +1,175 @@
+//! Read-only views of a node, for applications.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::id::{DownloadId, ManifestId, NodeId, NodeKey, ShareId};
+use crate::io::Transport;
+use crate::record::Visibility;
+use crate::storage::LocalPath;
+use crate::time::UnixTime;
+use crate::wire::{PeerAddr, Profile};
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Our key.
+    pub key: NodeKey,
+    /// Our place in the DHT.
+    pub id: NodeId,
+    /// Peers with a session.
+    pub connected: u32,
+    /// Peers in the address book.
+    pub known: u32,
+    /// Contacts in the routing table.
+    pub contacts: u32,
+    /// DHT values held.
+    pub values: u32,
+    /// Own shares.
+    pub shares: u32,
+    /// Subscriptions.
+    pub subscriptions: u32,
+    /// Unfinished downloads.
+    pub downloads: u32,
+    /// Contents served.
+    pub sources: u32,
+    /// Payload bytes of chunks received and verified since the start.
+    pub downloaded: u64,
+    /// Payload bytes of chunks sent since the start.
+    pub uploaded: u64,
+    /// Where others can reach us, as far as we know.
+    pub addresses: Vec<PeerAddr>,
+}
+
+/// A peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerView {
+    /// Its key.
+    pub key: NodeKey,
+    /// The session, if there is one.
+    pub session: Option<SessionView>,
+    /// Addresses it was reached at, newest first.
+    pub addresses: Vec<PeerAddr>,
+    /// When it was last connected.
+    pub last_seen: Option<UnixTime>,
+    /// Our experience with it, from -100 to 100.
+    pub score: i32,
+    /// Whether it was ever seen bound, that is, whether it is a node like ours.
+    pub ours: bool,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionView {
+    /// Over which transport.
+    pub transport: Transport,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Whether the peer dialled us.
+    pub inbound: bool,
+    /// The hello profile spoken.
+    pub profile: Profile,
+    /// Whether the session is bound to its TLS channel.
+    pub bound: bool,
+    /// The last round trip measured.
+    pub rtt: Option<Duration>,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}
+
+/// An own share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShareView {
+    /// Its id.
+    pub id: ShareId,
+    /// Its local name.
+    pub name: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its newest revision, 0 before the first is durable.
+    pub seq: u64,
+    /// That revision's manifest.
+    pub manifest: Option<ManifestId>,
+    /// Items in it.
+    pub items: u32,
+    /// Bytes of all items.
+    pub bytes: u64,
+    /// Who may list it.
+    pub visibility: Visibility,
+    /// Peers connected now that follow it.
+    pub followers: u32,
+    /// Published files that changed and are not served.
+    pub changed: Vec<LocalPath>,
+}
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubscriptionView {
+    /// The share.
+    pub id: ShareId,
+    /// The title of the newest catalog.
+    pub title: Option<String>,
+    /// The newest revision we hold, 0 before the first.
+    pub seq: u64,
+    /// Its manifest.
+    pub manifest: Option<ManifestId>,
+    /// Items in it.
+    pub items: u32,
+    /// Bytes of all items.
+    pub bytes: u64,
+    /// When somebody was last asked successfully.
+    pub checked: Option<UnixTime>,
+    /// Peers that serve it, as far as we know.
+    pub providers: u32,
+}
+
+/// A download.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DownloadView {
+    /// Its id.
+    pub id: DownloadId,
+    /// What it is called: the item's or the share's name, untrusted text.
+    pub name: String,
+    /// Where it is written.
+    pub root: LocalPath,
+    /// How it stands.
+    pub state: DownloadState,
+    /// Verified bytes on disk.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Items complete.
+    pub items_done: u32,
+    /// Items in all.
+    pub items: u32,
+    /// Bytes received per second, lately.
+    pub rate: u64,
+    /// Peers that serve it now.
+    pub peers: Vec<DownloadPeer>,
+    /// What it waits for, for people.
+    pub waiting: Option<String>,
+}
+
+/// How a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DownloadState {
+    /// Getting on, or looking for somebody who has it.
+    Running,
+    /// All items are durable under their names.
+    Finished,
+    /// It cannot go on by itself.
+    Failed,
+}
+
+/// What one peer gave to a download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadPeer {
+    /// The peer.
+    pub key: NodeKey,
+    /// Verified bytes from it.
+    pub bytes: u64,
+}
