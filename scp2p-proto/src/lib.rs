@@ -10,6 +10,7 @@ pub mod content;
 pub mod event;
 pub mod id;
 pub mod io;
+pub mod keys;
 pub mod limits;
 pub mod path;
 pub mod record;
