@@ -1,0 +1,239 @@
+//! What applications hold to talk to a running node.
+
+use async_channel::Sender;
+use scp2p_proto::command::{Command, CommandError, Get, Publish, RefusedItem, Reply};
+use scp2p_proto::id::{DownloadId, ManifestId, ShareId};
+use scp2p_proto::record::{Manifest, ShareLink};
+use scp2p_proto::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
+use scp2p_proto::wire::BootstrapAddr;
+
+use crate::disk::{PAGE_MAX, SearchError, SearchPage, SearchQuery};
+use crate::events::{Broadcast, EventStream};
+
+/// Talks to a running node. Cheap to clone; every clone talks to the same node.
+///
+/// Every method fails with [`CommandError::Stopping`] when the runtime is gone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    asks: Sender<Ask>,
+    events: Broadcast,
+}
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Carry out a command.
+    Command(Command, Sender<Result<Reply, CommandError>>),
+    /// The node at a glance.
+    Status(Sender<Status>),
+    /// All peers.
+    Peers(Sender<Vec<PeerView>>),
+    /// All own shares.
+    Shares(Sender<Vec<ShareView>>),
+    /// All subscriptions.
+    Subscriptions(Sender<Vec<SubscriptionView>>),
+    /// All downloads.
+    Downloads(Sender<Vec<DownloadView>>),
+    /// Search the catalogs.
+    Search(SearchQuery, Sender<Result<SearchPage, SearchError>>),
+}
+
+/// What [`Handle::publish`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The share.
+    pub share: ShareId,
+    /// Its new sequence number.
+    pub seq: u64,
+    /// The manifest's id.
+    pub manifest: ManifestId,
+    /// How many items it lists.
+    pub items: u32,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// The link to give to others.
+    pub link: ShareLink,
+}
+
+/// What [`Handle::subscribe`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The share.
+    pub share: ShareId,
+    /// False if it was followed already.
+    pub new: bool,
+}
+
+/// What [`Handle::sync`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    /// How many shares were looked up.
+    pub shares: u32,
+    /// How many of them got a newer revision.
+    pub updated: u32,
+}
+
+/// What [`Handle::get`] started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The download's id.
+    pub download: DownloadId,
+    /// Items that will be fetched.
+    pub items: u32,
+    /// Bytes they have.
+    pub bytes: u64,
+    /// Items refused for their names; nothing is written for them.
+    pub refused: Vec<RefusedItem>,
+}
+
+impl Handle {
+    pub(crate) fn new(asks: Sender<Ask>, events: Broadcast) -> Handle {
+        Handle { asks, events }
+    }
+
+    /// Carries out any command.
+    pub async fn command(&self, command: Command) -> Result<Reply, CommandError> {
+        self.ask(|answer| Ask::Command(command, answer)).await?
+    }
+
+    /// Publishes files as the next revision of an own share; returns when it is durable.
+    pub async fn publish(&self, publish: Publish) -> Result<Published, CommandError> {
+        match self.command(Command::Publish(publish)).await? {
+            Reply::Published {
+                share,
+                seq,
+                manifest,
+                items,
+                bytes,
+                link,
+            } => Ok(Published {
+                share,
+                seq,
+                manifest,
+                items,
+                bytes,
+                link,
+            }),
+            other => unreachable!("the node answers publish by Published, not {other:?}"),
+        }
+    }
+
+    /// Follows a share; returns when that is durable. The catalog may arrive later.
+    pub async fn subscribe(&self, link: ShareLink) -> Result<Subscribed, CommandError> {
+        match self.command(Command::Subscribe(link)).await? {
+            Reply::Subscribed { share, new } => Ok(Subscribed { share, new }),
+            other => unreachable!("the node answers subscribe by Subscribed, not {other:?}"),
+        }
+    }
+
+    /// Stops following a share.
+    pub async fn unsubscribe(&self, share: ShareId) -> Result<(), CommandError> {
+        self.command(Command::Unsubscribe(share)).await.map(drop)
+    }
+
+    /// Looks for newer revisions now, of one share or of all.
+    pub async fn sync(&self, share: Option<ShareId>) -> Result<Synced, CommandError> {
+        match self.command(Command::Sync(share)).await? {
+            Reply::Synced { shares, updated } => Ok(Synced { shares, updated }),
+            other => unreachable!("the node answers sync by Synced, not {other:?}"),
+        }
+    }
+
+    /// The newest catalog known of an own or subscribed share.
+    pub async fn browse(&self, share: ShareId) -> Result<Manifest, CommandError> {
+        match self.command(Command::Browse(share)).await? {
+            Reply::Catalog(manifest) => Ok(*manifest),
+            other => unreachable!("the node answers browse by Catalog, not {other:?}"),
+        }
+    }
+
+    /// The link of an own or subscribed share.
+    pub async fn link(&self, share: ShareId) -> Result<ShareLink, CommandError> {
+        match self.command(Command::Link(share)).await? {
+            Reply::Link(link) => Ok(link),
+            other => unreachable!("the node answers link by Link, not {other:?}"),
+        }
+    }
+
+    /// Starts a download; returns when that is durable.
+    pub async fn get(&self, get: Get) -> Result<Started, CommandError> {
+        match self.command(Command::Get(get)).await? {
+            Reply::Started {
+                download,
+                items,
+                bytes,
+                refused,
+            } => Ok(Started {
+                download,
+                items,
+                bytes,
+                refused,
+            }),
+            other => unreachable!("the node answers get by Started, not {other:?}"),
+        }
+    }
+
+    /// Ends a download and deletes its partial files.
+    pub async fn cancel(&self, download: DownloadId) -> Result<(), CommandError> {
+        self.command(Command::Cancel(download)).await.map(drop)
+    }
+
+    /// Adds a bootstrap peer for this run.
+    pub async fn add_bootstrap(&self, peer: BootstrapAddr) -> Result<(), CommandError> {
+        self.command(Command::AddBootstrap(peer)).await.map(drop)
+    }
+
+    /// Stops the node; [`Runtime::stopped`](crate::Runtime::stopped) tells when it is done.
+    pub async fn shutdown(&self) -> Result<(), CommandError> {
+        self.command(Command::Shutdown).await.map(drop)
+    }
+
+    /// The node at a glance.
+    pub async fn status(&self) -> Result<Status, CommandError> {
+        self.ask(Ask::Status).await
+    }
+
+    /// All peers known.
+    pub async fn peers(&self) -> Result<Vec<PeerView>, CommandError> {
+        self.ask(Ask::Peers).await
+    }
+
+    /// All own shares.
+    pub async fn shares(&self) -> Result<Vec<ShareView>, CommandError> {
+        self.ask(Ask::Shares).await
+    }
+
+    /// All subscriptions.
+    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionView>, CommandError> {
+        self.ask(Ask::Subscriptions).await
+    }
+
+    /// All downloads.
+    pub async fn downloads(&self) -> Result<Vec<DownloadView>, CommandError> {
+        self.ask(Ask::Downloads).await
+    }
+
+    /// Searches the catalogs of subscribed shares.
+    pub async fn search(&self, query: SearchQuery) -> Result<SearchPage, SearchError> {
+        if !(1..=PAGE_MAX).contains(&query.limit) {
+            return Err(SearchError::Limit(query.limit));
+        }
+        self.ask(|answer| Ask::Search(query, answer))
+            .await
+            .unwrap_or(Err(SearchError::Stopping))
+    }
+
+    /// Everything that happens from now on.
+    pub fn events(&self) -> EventStream {
+        self.events.subscribe()
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T, CommandError> {
+        let (sender, answer) = async_channel::bounded(1);
+        self.asks
+            .send(ask(sender))
+            .await
+            .map_err(|_| CommandError::Stopping)?;
+        answer.recv().await.map_err(|_| CommandError::Stopping)
+    }
+}
