@@ -28,3 +28,7 @@ pub const CLOCK_SKEW_SECS: u64 = 300;
 pub const NONCE_MEMORY_SECS: u64 = 600;
 /// From a link's start to an authenticated session.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// A name within a path in bytes: file systems take 255, and ".part" must fit.
+pub const PATH_COMPONENT_MAX: usize = 250;
+/// Components of a path: deeper trees serve nobody but make every walk long.
+pub const PATH_DEPTH_MAX: usize = 32;
