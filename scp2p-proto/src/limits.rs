@@ -26,6 +26,25 @@ pub const CBOR_DEPTH_MAX: u32 = 16;
 pub const CLOCK_SKEW_SECS: u64 = 300;
 /// How long a hello's nonce is remembered, in seconds: both sides of the skew window.
 pub const NONCE_MEMORY_SECS: u64 = 600;
+/// Nonces remembered. Fills at 27 handshakes a second; from there on a repeated hello may cost
+/// an answer, never a session. About 2 MiB.
+pub const NONCES_MAX: usize = 16_384;
+/// Node keys, and as many addresses, whose hello profile is remembered: more than a node
+/// meets between two restarts; a forgotten one costs two dials.
+pub const PROFILES_MAX: usize = 4096;
+/// Calls without a reply per session. Deployed peers work them off one by one, so more
+/// would only wait longer; a peer that owes so many is stuck.
+pub const CALLS_MAX: usize = 256;
+/// Frames queued per lane of a link: what a peer may ask for at once without reading.
+pub const SEND_QUEUE_FRAMES_MAX: usize = 1024;
+/// Bytes queued per lane of a link: room for any one frame while another is on its way.
+pub const SEND_QUEUE_BYTES_MAX: u64 = 2 * (FRAME_MAX as u64 + 4);
+/// What a link may carry unread before authentication: the two frames an initiator sends,
+/// each with its length prefix.
+pub const HANDSHAKE_WINDOW: u32 = 2 * (HANDSHAKE_FRAME_MAX + 4);
+/// What a lane of a session may carry unread. More than one frame, since a frame is dealt
+/// with when it is complete; on TCP chunks and all else share one lane.
+pub const LANE_WINDOW: u32 = 2 * (FRAME_MAX + 4);
 /// From a link's start to an authenticated session.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// A name within a path in bytes: file systems take 255, and ".part" must fit.

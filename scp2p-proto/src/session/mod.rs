@@ -1,6 +1,18 @@
 //! A link becomes a session: handshake, channel binding, and the bookkeeping of calls and
 //! credit (SPECIFICATION §3).
 
+mod binding;
+mod calls;
+mod credit;
+mod profile_memory;
+mod replay;
+
+pub use binding::{Binding, EXTENSION_LEVEL};
+pub use calls::{Calls, Ticket, UnexpectedReply};
+pub use credit::{Grants, Room};
+pub use profile_memory::ProfileMemory;
+pub use replay::NonceMemory;
+
 /// The label under which a driver exports 32 bytes, without context, from a link's TLS
 /// connection. Both ends of one connection get the same value, nobody else does.
 pub const EXPORTER_LABEL: &str = "EXPORTER-scp2p-channel-binding";
