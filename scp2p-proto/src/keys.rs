@@ -15,7 +15,9 @@ pub struct Keys {
 impl Keys {
     /// From the 32 secret bytes of an Ed25519 key; every value is a valid key.
     pub fn from_seed(seed: [u8; 32]) -> Keys {
-        Keys { signing: SigningKey::from_bytes(&seed) }
+        Keys {
+            signing: SigningKey::from_bytes(&seed),
+        }
     }
 
     /// The key that others know this node by.

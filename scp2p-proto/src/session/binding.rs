@@ -57,8 +57,15 @@ pub fn make_nonce(exporter: &[u8; 32], role: Role, key: &NodeKey, random: [u8; 1
 ///
 /// A deployed peer's random nonce starts with the marker once in 2^32 hellos; it is then
 /// refused, and accepted with the next nonce.
-pub fn check(nonce: &[u8; 32], exporter: &[u8; 32], role: Role, key: &NodeKey) -> Result<Binding, Intercepted> {
-    let (stem, proof) = nonce.split_first_chunk::<STEM_LEN>().expect("a nonce is longer than its stem");
+pub fn check(
+    nonce: &[u8; 32],
+    exporter: &[u8; 32],
+    role: Role,
+    key: &NodeKey,
+) -> Result<Binding, Intercepted> {
+    let (stem, proof) = nonce
+        .split_first_chunk::<STEM_LEN>()
+        .expect("a nonce is longer than its stem");
     if !stem.starts_with(MARKER) {
         Ok(Binding::Unbound)
     } else if proof == tag(exporter, role, key, stem) {
@@ -119,7 +126,10 @@ mod tests {
         let mut covered = [1; 49];
         covered[1..33].copy_from_slice(KEY.as_bytes());
         covered[33..].copy_from_slice(&nonce[..16]);
-        assert_eq!(nonce[16..], blake3::keyed_hash(&[7; 32], &covered).as_bytes()[..16]);
+        assert_eq!(
+            nonce[16..],
+            blake3::keyed_hash(&[7; 32], &covered).as_bytes()[..16]
+        );
     }
 
     #[test]
@@ -130,6 +140,9 @@ mod tests {
         let mut nonce = [0; 32];
         nonce[..STEM_LEN].copy_from_slice(&stem);
         nonce[STEM_LEN..].copy_from_slice(&tag(&[1; 32], Role::Initiator, &KEY, &stem));
-        assert_eq!(check(&nonce, &[1; 32], Role::Initiator, &KEY), Ok(Binding::Bound { level: 200 }));
+        assert_eq!(
+            check(&nonce, &[1; 32], Role::Initiator, &KEY),
+            Ok(Binding::Bound { level: 200 })
+        );
     }
 }

@@ -40,7 +40,10 @@ impl core::error::Error for UnexpectedReply {}
 
 impl<W> Default for Calls<W> {
     fn default() -> Calls<W> {
-        Calls { outstanding: BTreeMap::new(), last_id: 0 }
+        Calls {
+            outstanding: BTreeMap::new(),
+            last_id: 0,
+        }
     }
 }
 
@@ -67,7 +70,9 @@ impl<W> Calls<W> {
 
     /// A reply came. `None` if nobody waits for it any more.
     pub fn resolve(&mut self, req_id: u32) -> Result<Option<W>, UnexpectedReply> {
-        self.outstanding.remove(&req_id).ok_or(UnexpectedReply { req_id })
+        self.outstanding
+            .remove(&req_id)
+            .ok_or(UnexpectedReply { req_id })
     }
 
     /// Gives a call up, for instance when it took too long. `None` if it is not waited for.
@@ -78,7 +83,10 @@ impl<W> Calls<W> {
     /// Ends every call, because the session did; in the order of their ids.
     pub fn drain(&mut self) -> Vec<(u32, W)> {
         let calls = core::mem::take(&mut self.outstanding);
-        calls.into_iter().filter_map(|(req_id, waiter)| Some((req_id, waiter?))).collect()
+        calls
+            .into_iter()
+            .filter_map(|(req_id, waiter)| Some((req_id, waiter?)))
+            .collect()
     }
 
     /// Calls without a reply, given-up ones included; at most [`CALLS_MAX`].

@@ -3,7 +3,10 @@
 use alloc::collections::VecDeque;
 
 use crate::io::{Frame, Lane};
-use crate::limits::{FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_WINDOW, LANE_WINDOW, SEND_QUEUE_BYTES_MAX, SEND_QUEUE_FRAMES_MAX};
+use crate::limits::{
+    FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_WINDOW, LANE_WINDOW, SEND_QUEUE_BYTES_MAX,
+    SEND_QUEUE_FRAMES_MAX,
+};
 
 /// What waits to be sent on a link, and how much the driver takes.
 #[derive(Debug, Default)]
@@ -56,7 +59,9 @@ impl Room {
     /// The next frame that may be sent now: of the control lane first, within a lane in
     /// the order of queueing.
     pub fn pop(&mut self) -> Option<(Lane, Frame)> {
-        [Lane::Control, Lane::Bulk].into_iter().find_map(|lane| Some((lane, self.lane_mut(lane).pop()?)))
+        [Lane::Control, Lane::Bulk]
+            .into_iter()
+            .find_map(|lane| Some((lane, self.lane_mut(lane).pop()?)))
     }
 
     /// Bytes queued on a lane.
@@ -125,7 +130,13 @@ impl Default for Grants {
 impl Grants {
     /// For a link whose remote is unknown yet.
     pub fn new() -> Grants {
-        Grants { control: Incoming { window: HANDSHAKE_WINDOW, outstanding: 0 }, bulk: Incoming::default() }
+        Grants {
+            control: Incoming {
+                window: HANDSHAKE_WINDOW,
+                outstanding: 0,
+            },
+            bulk: Incoming::default(),
+        }
     }
 
     /// The remote is authenticated: both lanes get their full window.
@@ -142,7 +153,9 @@ impl Grants {
 
     /// The next grant that is due, counted as given.
     pub fn pop(&mut self) -> Option<(Lane, u32)> {
-        [Lane::Control, Lane::Bulk].into_iter().find_map(|lane| Some((lane, self.lane(lane).grant()?)))
+        [Lane::Control, Lane::Bulk]
+            .into_iter()
+            .find_map(|lane| Some((lane, self.lane(lane).grant()?)))
     }
 
     fn lane(&mut self, lane: Lane) -> &mut Incoming {
@@ -180,7 +193,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(tag: u8, len: usize) -> Frame {
-        Frame { head: Bytes::from(vec![tag; len]), body: Bytes::new() }
+        Frame {
+            head: Bytes::from(vec![tag; len]),
+            body: Bytes::new(),
+        }
     }
 
     fn lane() -> impl Strategy<Value = Lane> {
@@ -250,7 +266,7 @@ mod tests {
             let mut grants = Grants::new();
             grants.authenticated();
             let mut held = 0_u32;
-            let mut take = |grants: &mut Grants, held: &mut u32| {
+            let take = |grants: &mut Grants, held: &mut u32| {
                 while let Some((lane, bytes)) = grants.pop() {
                     if lane == Lane::Bulk {
                         *held += bytes;
@@ -282,14 +298,19 @@ mod tests {
             bytes += 1 << 20;
         }
         assert!(bytes <= SEND_QUEUE_BYTES_MAX && bytes > SEND_QUEUE_BYTES_MAX - (1 << 20));
-        assert!(SEND_QUEUE_BYTES_MAX > u64::from(FRAME_MAX), "every legal frame fits an empty queue");
+        assert!(
+            SEND_QUEUE_BYTES_MAX > u64::from(FRAME_MAX),
+            "every legal frame fits an empty queue"
+        );
     }
 
     #[test]
     fn one_frame_may_exceed_the_room() {
         let mut room = Room::new();
-        room.push(Lane::Control, frame(1, 500)).expect("there is space");
-        room.push(Lane::Control, frame(2, 1)).expect("there is space");
+        room.push(Lane::Control, frame(1, 500))
+            .expect("there is space");
+        room.push(Lane::Control, frame(2, 1))
+            .expect("there is space");
         assert_eq!(room.pop(), None);
         room.add(Lane::Control, 1);
         assert_eq!(room.pop(), Some((Lane::Control, frame(1, 500))));
@@ -321,6 +342,12 @@ mod tests {
         assert_eq!(grants.pop(), Some((Lane::Control, 20_100)));
         grants.authenticated();
         let all: Vec<_> = core::iter::from_fn(|| grants.pop()).collect();
-        assert_eq!(all, [(Lane::Control, LANE_WINDOW - HANDSHAKE_WINDOW), (Lane::Bulk, LANE_WINDOW)]);
+        assert_eq!(
+            all,
+            [
+                (Lane::Control, LANE_WINDOW - HANDSHAKE_WINDOW),
+                (Lane::Bulk, LANE_WINDOW)
+            ]
+        );
     }
 }

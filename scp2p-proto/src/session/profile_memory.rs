@@ -55,7 +55,11 @@ struct Recent<K> {
 
 impl<K> Default for Recent<K> {
     fn default() -> Recent<K> {
-        Recent { profiles: BTreeMap::new(), by_age: BTreeMap::new(), stamp: 0 }
+        Recent {
+            profiles: BTreeMap::new(),
+            by_age: BTreeMap::new(),
+            stamp: 0,
+        }
     }
 }
 
@@ -101,7 +105,11 @@ mod tests {
         memory.worked(key(2), addr(2), A);
         assert_eq!(memory.order(Some(key(1)), addr(9)), [B, C, A]);
         assert_eq!(memory.order(None, addr(1)), [B, C, A]);
-        assert_eq!(memory.order(Some(key(2)), addr(1)), [A, B, C], "the key counts more than the address");
+        assert_eq!(
+            memory.order(Some(key(2)), addr(1)),
+            [A, B, C],
+            "the key counts more than the address"
+        );
         memory.worked(key(1), addr(1), C);
         assert_eq!(memory.order(Some(key(1)), addr(1)), [C, A, B]);
     }

@@ -51,7 +51,11 @@ impl NonceMemory {
     }
 
     fn forget_old(&mut self, now: UnixTime) {
-        while self.by_age.first().is_some_and(|(seen, _)| now.since(*seen) > NONCE_MEMORY_SECS) {
+        while self
+            .by_age
+            .first()
+            .is_some_and(|(seen, _)| now.since(*seen) > NONCE_MEMORY_SECS)
+        {
             self.forget_oldest();
         }
     }
@@ -123,7 +127,10 @@ mod tests {
         }
         assert_eq!(memory.len(), NONCES_MAX);
         let now = UnixTime(1_700_000_100);
-        assert!(!memory.note(nonce(1), now), "the second oldest is still known");
+        assert!(
+            !memory.note(nonce(1), now),
+            "the second oldest is still known"
+        );
         assert!(memory.note(nonce(0), now), "the oldest is not");
     }
 }
