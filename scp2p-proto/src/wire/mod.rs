@@ -17,7 +17,8 @@ pub use cbor::DecodeError;
 pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
 pub use ext::{Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};
-pub use hello::Hello;
+pub use hello::{Hello, HelloFields};
 pub use message::{
-    Answer, AnswerError, ChunkHashes, FoundValue, PublicShareSummary, Request, RequestError, StoreRecord,
+    Answer, AnswerError, ChunkHashes, FoundValue, PublicShareSummary, Request, RequestError,
+    StoreRecord,
 };
