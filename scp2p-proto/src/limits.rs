@@ -10,6 +10,9 @@ pub const FRAME_MAX: u32 = 2_097_152;
 pub const PAYLOAD_MAX: usize = 1_048_576;
 /// A chunk of content, by SPECIFICATION §7.
 pub const CHUNK_LEN: u32 = 262_144;
+/// A content in bytes: 1024 hash pages of 1 GiB each,
+/// so that the level above them is a short page itself.
+pub const CONTENT_LEN_MAX: u64 = 1 << 40;
 /// DHT values, by SPECIFICATION §6.
 pub const VALUE_MAX: usize = 65_536;
 /// Items of a manifest, by SPECIFICATION §5.2.
