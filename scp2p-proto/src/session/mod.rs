@@ -1,15 +1,17 @@
 //! A link becomes a session: handshake, channel binding, and the bookkeeping of calls and
-//! credit (SPECIFICATION §3).
+//! credit (SPECIFICATION §4).
 
 mod binding;
 mod calls;
 mod credit;
+mod handshake;
 mod profile_memory;
 mod replay;
 
 pub use binding::{Binding, EXTENSION_LEVEL};
 pub use calls::{Calls, Ticket, UnexpectedReply};
 pub use credit::{Grants, Room};
+pub use handshake::{Established, HandshakeError, Initiator, Params, Responder};
 pub use profile_memory::ProfileMemory;
 pub use replay::NonceMemory;
 

@@ -1,4 +1,4 @@
-//! Which hello profile worked with whom (SPECIFICATION §3.1).
+//! Which hello profile worked with whom (SPECIFICATION §4).
 
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;

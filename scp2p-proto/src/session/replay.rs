@@ -1,4 +1,4 @@
-//! Memory of the hellos that were answered (SPECIFICATION §3.2).
+//! Memory of the hellos that were answered (SPECIFICATION §4).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
