@@ -21,6 +21,22 @@ pub const MANIFEST_ITEMS_MAX: usize = 3000;
 pub const MANIFEST_BYTES_MAX: usize = PAYLOAD_MAX - 512;
 /// An item's path in bytes, by SPECIFICATION §5.2.
 pub const ITEM_PATH_MAX: usize = 1024;
+/// An item's name or path in bytes when read: some deployed publisher may not know the limit.
+pub const ITEM_NAME_MAX: usize = 4096;
+/// An item's media type in bytes; twice what RFC 6838 allows.
+pub const ITEM_MIME_MAX: usize = 256;
+/// Tags of an item; people read them.
+pub const ITEM_TAGS_MAX: usize = 64;
+/// A tag in bytes; people read it.
+pub const ITEM_TAG_MAX: usize = 256;
+/// A manifest's title in bytes; people read it.
+pub const MANIFEST_TITLE_MAX: usize = 4096;
+/// A manifest's description in bytes; people read it.
+pub const MANIFEST_DESCRIPTION_MAX: usize = 65_536;
+/// Share ids in a manifest's list of communities or recommendations; about 64 KiB of octets.
+pub const MANIFEST_SHARES_MAX: usize = 1024;
+/// Bootstrap hints of a share link; more than anybody needs to find one peer.
+pub const LINK_HINTS_MAX: usize = 16;
 /// Addresses in a list from a peer; deployed peers send at most 64 and longer lists are cut.
 pub const PEER_ADDRS_MAX: usize = 128;
 /// Nesting of CBOR that is skipped or read.

@@ -1,13 +1,18 @@
 //! Where records lie in the DHT and which values belong there (SPECIFICATION §6).
 
 use core::fmt;
+use core::ops::RangeInclusive;
 
 use alloc::boxed::Box;
 use sha2::{Digest, Sha256};
 
 use super::{Manifest, Providers, ShareHead};
 use crate::id::{ContentId, DhtKey, ManifestId, ShareId};
-use crate::wire::DecodeError;
+use crate::limits::VALUE_MAX;
+use crate::wire::cbor::Reader;
+
+/// First bytes of tagged records. None of them starts a CBOR map, as other records do.
+const TAGS: RangeInclusive<u8> = 0x31..=0x37;
 
 /// Where the head of a share lies.
 pub fn head_key(share: &ShareId) -> DhtKey {
@@ -52,11 +57,10 @@ pub enum ValueError {
     TooLong(usize),
     /// It is a record, but its place is under another key.
     WrongKey,
-    /// It is a record of a kind that is not kept here.
+    /// It is a record of a kind that is not kept here: relay announcements and the records
+    /// of communities and keys.
     Unsupported,
-    /// It is a record of a kind that is kept, but broken.
-    Malformed(DecodeError),
-    /// It is no record.
+    /// It is no record, or a broken one.
     Unrecognized,
 }
 
@@ -66,10 +70,45 @@ impl fmt::Display for ValueError {
             ValueError::TooLong(len) => write!(f, "a value of {len} bytes is longer than 64 KiB"),
             ValueError::WrongKey => f.write_str("the value belongs under another key"),
             ValueError::Unsupported => f.write_str("values of this kind are not kept"),
-            ValueError::Malformed(error) => write!(f, "broken record: {error}"),
-            ValueError::Unrecognized => f.write_str("the value is no record"),
+            ValueError::Unrecognized => f.write_str("the value is no record that can be read"),
         }
     }
 }
 
 impl core::error::Error for ValueError {}
+
+/// Which record `value` is. As with deployed peers the first kind that can be read decides,
+/// and its place must be under `key`.
+pub fn classify(key: &DhtKey, value: &[u8]) -> Result<ValueKind, ValueError> {
+    if value.len() > VALUE_MAX {
+        return Err(ValueError::TooLong(value.len()));
+    }
+    let (kind, place) = if let Ok(head) = ShareHead::decode(value) {
+        let place = head_key(&head.share);
+        (ValueKind::Head(head), place)
+    } else if let Ok(providers) = Providers::decode(value) {
+        let place = providers_key(&providers.content);
+        (ValueKind::Providers(providers), place)
+    } else if let Ok(manifest) = Manifest::decode(value) {
+        let place = manifest_key(&manifest.id());
+        (ValueKind::Manifest(Box::new(manifest)), place)
+    } else if is_unsupported(value) {
+        return Err(ValueError::Unsupported);
+    } else {
+        return Err(ValueError::Unrecognized);
+    };
+    if place == *key { Ok(kind) } else { Err(ValueError::WrongKey) }
+}
+
+/// Whether the value is a tagged record, a relay announcement or a list of community members.
+fn is_unsupported(value: &[u8]) -> bool {
+    if value.first().is_some_and(|tag| TAGS.contains(tag)) {
+        return true;
+    }
+    let mut known = false;
+    let read = Reader::new(value).text_map(|name, r| {
+        known |= matches!(name, "relay_pubkey" | "community_share_id");
+        r.skip()
+    });
+    read.is_ok() && known
+}
