@@ -97,7 +97,11 @@ pub fn classify(key: &DhtKey, value: &[u8]) -> Result<ValueKind, ValueError> {
     } else {
         return Err(ValueError::Unrecognized);
     };
-    if place == *key { Ok(kind) } else { Err(ValueError::WrongKey) }
+    if place == *key {
+        Ok(kind)
+    } else {
+        Err(ValueError::WrongKey)
+    }
 }
 
 /// Whether the value is a tagged record, a relay announcement or a list of community members.

@@ -56,12 +56,17 @@ impl FromStr for ShareLink {
     type Err = ParseLinkError;
 
     fn from_str(text: &str) -> Result<Self, ParseLinkError> {
-        let rest = text.trim().strip_prefix(SCHEME).ok_or(ParseLinkError::Scheme)?;
+        let rest = text
+            .trim()
+            .strip_prefix(SCHEME)
+            .ok_or(ParseLinkError::Scheme)?;
         let (payload, query) = rest.split_once('?').unwrap_or((rest, ""));
         let bytes = tolerant_base64()
             .decode(payload.trim_end_matches('=').as_bytes())
             .map_err(|_| ParseLinkError::Base64)?;
-        let Some((id, key)) = bytes.split_first_chunk().filter(|(_, key)| key.len() == ShareKey::LEN)
+        let Some((id, key)) = bytes
+            .split_first_chunk()
+            .filter(|(_, key)| key.len() == ShareKey::LEN)
         else {
             return Err(ParseLinkError::Length(bytes.len()));
         };
@@ -69,7 +74,10 @@ impl FromStr for ShareLink {
         if key.share_id() != ShareId(*id) {
             return Err(ParseLinkError::Mismatch);
         }
-        Ok(ShareLink { key, bootstrap: read_hints(query) })
+        Ok(ShareLink {
+            key,
+            bootstrap: read_hints(query),
+        })
     }
 }
 
@@ -115,7 +123,9 @@ fn tolerant_base64() -> Encoding {
     specification.check_trailing_bits = false;
     specification.translate.from = "+/".to_owned();
     specification.translate.to = "-_".to_owned();
-    specification.encoding().expect("BASE64URL_NOPAD uses neither + nor /")
+    specification
+        .encoding()
+        .expect("BASE64URL_NOPAD uses neither + nor /")
 }
 
 fn read_hints(query: &str) -> Vec<BootstrapAddr> {

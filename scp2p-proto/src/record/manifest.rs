@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::{read_signature, verify_strict};
+use super::verify_strict;
 use crate::id::{ContentId, ManifestId, ShareId, ShareKey};
 use crate::limits::{
     ITEM_MIME_MAX, ITEM_NAME_MAX, ITEM_TAG_MAX, ITEM_TAGS_MAX, MANIFEST_DESCRIPTION_MAX,
@@ -113,14 +113,26 @@ impl Manifest {
     /// Reads a manifest from its transmitted form. Bytes after it are ignored; its signature
     /// is not checked.
     pub fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
-        let (mut version, mut key, mut share) =
-            (Field::new("version"), Field::new("share_pubkey"), Field::new("share_id"));
-        let (mut seq, mut created_at, mut expires_at) =
-            (Field::new("seq"), Field::new("created_at"), Field::new("expires_at"));
-        let (mut title, mut description, mut visibility) =
-            (Field::new("title"), Field::new("description"), Field::new("visibility"));
-        let (mut communities, mut items, mut recommended) =
-            (Field::new("communities"), Field::new("items"), Field::new("recommended_shares"));
+        let (mut version, mut key, mut share) = (
+            Field::new("version"),
+            Field::new("share_pubkey"),
+            Field::new("share_id"),
+        );
+        let (mut seq, mut created_at, mut expires_at) = (
+            Field::new("seq"),
+            Field::new("created_at"),
+            Field::new("expires_at"),
+        );
+        let (mut title, mut description, mut visibility) = (
+            Field::new("title"),
+            Field::new("description"),
+            Field::new("visibility"),
+        );
+        let (mut communities, mut items, mut recommended) = (
+            Field::new("communities"),
+            Field::new("items"),
+            Field::new("recommended_shares"),
+        );
         let mut signature = Field::new("signature");
         Reader::new(bytes).text_map(|name, r| match name {
             "version" => version.once(r, Reader::u8),
@@ -130,12 +142,14 @@ impl Manifest {
             "created_at" => created_at.once(r, Reader::time),
             "expires_at" => expires_at.once(r, Reader::time),
             "title" => title.once(r, |r, name| r.string(name, MANIFEST_TITLE_MAX)),
-            "description" => description.once(r, |r, name| r.string(name, MANIFEST_DESCRIPTION_MAX)),
+            "description" => {
+                description.once(r, |r, name| r.string(name, MANIFEST_DESCRIPTION_MAX))
+            }
             "visibility" => visibility.once(r, Visibility::read),
             "communities" => communities.once(r, read_shares),
             "items" => items.once(r, |r, name| r.list(name, MANIFEST_ITEMS_MAX, Item::read)),
             "recommended_shares" => recommended.once(r, read_shares),
-            "signature" => signature.once(r, read_signature),
+            "signature" => signature.once(r, Reader::loose_exact),
             _ => r.skip(),
         })?;
         Ok(Manifest {
@@ -180,7 +194,10 @@ impl Manifest {
         let mut w = Writer::with_capacity(self.size_hint());
         w.array(13);
         self.write_positional(&mut w, |item, w| item.write_map(w, HashForm::Octets));
-        w.option(self.signature, |w, signature| drop(w.octets(&signature)));
+        match &self.signature {
+            Some(signature) => w.octets(signature),
+            None => w.null(),
+        };
         ManifestId(blake3::hash(&w.finish()).into())
     }
 
@@ -209,7 +226,9 @@ impl Manifest {
 
     /// Bytes of all items together, `None` if that is more than a `u64` holds.
     pub fn total_size(&self) -> Option<u64> {
-        self.items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.size))
+        self.items
+            .iter()
+            .try_fold(0u64, |sum, item| sum.checked_add(item.size))
     }
 
     fn transmitted(&self, form: HashForm) -> Vec<u8> {
@@ -220,37 +239,56 @@ impl Manifest {
         form.write(w.text("share_id"), &self.share.0);
         w.text("seq").uint(self.seq);
         w.text("created_at").uint(self.created_at.0);
-        w.text("expires_at").option(self.expires_at, |w, time| drop(w.uint(time.0)));
-        w.text("title").option(self.title.as_deref(), |w, text| drop(w.text(text)));
-        w.text("description").option(self.description.as_deref(), |w, text| drop(w.text(text)));
+        write_time(w.text("expires_at"), self.expires_at);
+        write_text(w.text("title"), self.title.as_deref());
+        write_text(w.text("description"), self.description.as_deref());
         w.text("visibility").text(self.visibility.name());
-        w.text("communities").list(&self.communities, |w, id| form.write(w, &id.0));
-        w.text("items").list(&self.items, |w, item| item.write_map(w, form));
-        w.text("recommended_shares").list(&self.recommended_shares, |w, id| form.write(w, &id.0));
-        w.text("signature").option(self.signature, |w, signature| drop(w.bytes(&signature)));
+        w.text("communities")
+            .list(&self.communities, |w, id| form.write(w, &id.0));
+        w.text("items")
+            .list(&self.items, |w, item| item.write_map(w, form));
+        w.text("recommended_shares")
+            .list(&self.recommended_shares, |w, id| form.write(w, &id.0));
+        w.text("signature");
+        match &self.signature {
+            Some(signature) => w.bytes(signature),
+            None => w.null(),
+        };
         w.finish()
     }
 
     /// The twelve fields that the signed and the identified form share, which differ in
     /// how they write an item.
     fn write_positional(&self, w: &mut Writer, item: fn(&Item, &mut Writer)) {
-        w.uint(self.version).octets(&self.key.0).octets(&self.share.0);
+        w.uint(self.version)
+            .octets(&self.key.0)
+            .octets(&self.share.0);
         w.uint(self.seq).uint(self.created_at.0);
-        w.option(self.expires_at, |w, time| drop(w.uint(time.0)));
-        w.option(self.title.as_deref(), |w, text| drop(w.text(text)));
-        w.option(self.description.as_deref(), |w, text| drop(w.text(text)));
+        write_time(w, self.expires_at);
+        write_text(w, self.title.as_deref());
+        write_text(w, self.description.as_deref());
         w.text(self.visibility.name());
-        w.list(&self.communities, |w, id| drop(w.octets(&id.0)));
+        w.list(&self.communities, |w, id| HashForm::Octets.write(w, &id.0));
         w.list(&self.items, |w, entry| item(entry, w));
-        w.list(&self.recommended_shares, |w, id| drop(w.octets(&id.0)));
+        w.list(&self.recommended_shares, |w, id| {
+            HashForm::Octets.write(w, &id.0)
+        });
     }
 
     /// About as many bytes as any form takes, so that writing it rarely moves what is written.
     fn size_hint(&self) -> usize {
-        let ids = self.communities.len().saturating_add(self.recommended_shares.len());
-        let texts = self.title.as_ref().map_or(0, String::len)
+        let ids = self
+            .communities
+            .len()
+            .saturating_add(self.recommended_shares.len());
+        let texts = self
+            .title
+            .as_ref()
+            .map_or(0, String::len)
             .saturating_add(self.description.as_ref().map_or(0, String::len));
-        self.items.len().saturating_mul(320)
+        self.items
+            .len()
+            .saturating_mul(320)
             .saturating_add(ids.saturating_mul(66))
             .saturating_add(texts)
             .saturating_add(512)
@@ -264,9 +302,13 @@ impl Item {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Item, DecodeError> {
-        let (mut content, mut size, mut item_name) =
-            (Field::new("content_id"), Field::new("size"), Field::new("name"));
-        let (mut path, mut mime, mut tags) = (Field::new("path"), Field::new("mime"), Field::new("tags"));
+        let (mut content, mut size, mut item_name) = (
+            Field::new("content_id"),
+            Field::new("size"),
+            Field::new("name"),
+        );
+        let (mut path, mut mime, mut tags) =
+            (Field::new("path"), Field::new("mime"), Field::new("tags"));
         let (mut chunk_count, mut chunk_list_hash) =
             (Field::new("chunk_count"), Field::new("chunk_list_hash"));
         r.text_map(|name, r| match name {
@@ -303,18 +345,21 @@ impl Item {
         if let Some(path) = &self.path {
             w.text("path").text(path);
         }
-        w.text("mime").option(self.mime.as_deref(), |w, text| drop(w.text(text)));
-        w.text("tags").list(&self.tags, |w, tag| drop(w.text(tag)));
+        write_text(w.text("mime"), self.mime.as_deref());
+        write_tags(w.text("tags"), &self.tags);
         w.text("chunk_count").uint(self.chunk_count);
         form.write(w.text("chunk_list_hash"), &self.chunk_list_hash);
     }
 
     /// The item in the signed form: `path` is null if it has none.
     fn write_positional(&self, w: &mut Writer) {
-        w.array(8).octets(&self.content.0).uint(self.size).text(&self.name);
-        w.option(self.path.as_deref(), |w, text| drop(w.text(text)));
-        w.option(self.mime.as_deref(), |w, text| drop(w.text(text)));
-        w.list(&self.tags, |w, tag| drop(w.text(tag)));
+        w.array(8)
+            .octets(&self.content.0)
+            .uint(self.size)
+            .text(&self.name);
+        write_text(w, self.path.as_deref());
+        write_text(w, self.mime.as_deref());
+        write_tags(w, &self.tags);
         w.uint(self.chunk_count).octets(&self.chunk_list_hash);
     }
 }
@@ -354,4 +399,22 @@ impl HashForm {
 
 fn read_shares(r: &mut Reader<'_>, name: &'static str) -> Result<Vec<ShareId>, DecodeError> {
     r.list(name, MANIFEST_SHARES_MAX, |r| r.octets(name).map(ShareId))
+}
+
+fn write_text(w: &mut Writer, text: Option<&str>) {
+    match text {
+        Some(text) => w.text(text),
+        None => w.null(),
+    };
+}
+
+fn write_time(w: &mut Writer, time: Option<UnixTime>) {
+    match time {
+        Some(time) => w.uint(time.0),
+        None => w.null(),
+    };
+}
+
+fn write_tags(w: &mut Writer, tags: &[String]) {
+    w.list(tags, |w, tag| write_text(w, Some(tag)));
 }

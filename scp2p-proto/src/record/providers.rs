@@ -42,7 +42,8 @@ impl Providers {
         let mut w = Writer::new();
         w.map(3);
         w.text("content_id").octets(&self.content.0);
-        w.text("providers").list(&self.providers, |w, address| address.write(w));
+        w.text("providers")
+            .list(&self.providers, |w, address| address.write(w));
         w.text("updated_at").uint(self.updated_at.0);
         w.finish()
     }
