@@ -1,23 +1,53 @@
-//! Messages: what is asked and what is answered (SPECIFICATION §8).
-
-use core::fmt;
+//! What requests and answers are made of (SPECIFICATION §8).
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use super::{DecodeError, Have, HeadAnnounce, Listening, Observed, PeerAddr, SubtreePage};
-use crate::id::{ContentId, DhtKey, ManifestId, NodeId, ShareId, ShareKey};
+use super::PeerAddr;
+use super::cbor::{DecodeError, Field, Reader, Writer};
+use crate::id::{ContentId, DhtKey, ManifestId, ShareId, ShareKey};
+use crate::limits::{
+    CHUNK_HASHES_MAX, DESCRIPTION_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX, TITLE_MAX, VALUE_MAX,
+};
 
 /// A value of the DHT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreRecord {
     /// Its key.
     pub key: DhtKey,
-    /// Its bytes, at most [`VALUE_MAX`](crate::limits::VALUE_MAX).
+    /// Its bytes, at most [`VALUE_MAX`].
     pub value: Bytes,
-    /// How long to keep it, or how long it will still be kept. Below 2^63 where we write it.
+    /// How long to keep it, or how long it will still be kept. Below 2^63 where we write it:
+    /// deployed peers write larger numbers as negative ones.
     pub ttl_secs: u64,
+}
+
+impl StoreRecord {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(3).uint(0_u8).bytes(&self.key.0);
+        w.uint(1_u8).bytes(&self.value);
+        w.uint(2_u8).uint(self.ttl_secs);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<StoreRecord, DecodeError> {
+        let (mut key, mut value, mut ttl_secs) = (
+            Field::new("key"),
+            Field::new("value"),
+            Field::new("ttl_secs"),
+        );
+        r.int_map(|number, r| match number {
+            0 => key.first(r, Reader::exact),
+            1 => value.first(r, |r, name| r.bytes(name, VALUE_MAX)),
+            2 => ttl_secs.first(r, Reader::u64),
+            _ => r.skip(),
+        })?;
+        Ok(StoreRecord {
+            key: DhtKey(key.required()?),
+            value: value.required()?,
+            ttl_secs: ttl_secs.required()?,
+        })
+    }
 }
 
 /// The answer to FIND_VALUE.
@@ -27,6 +57,28 @@ pub struct FoundValue {
     pub record: Option<StoreRecord>,
     /// Peers closer to the key.
     pub peers: Vec<PeerAddr>,
+}
+
+impl FoundValue {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(2)
+            .uint(0_u8)
+            .option(self.record.as_ref(), |w, record| record.write(w));
+        w.uint(1_u8).list(&self.peers, |w, peer| peer.write(w));
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<FoundValue, DecodeError> {
+        let (mut record, mut peers) = (Field::new("value"), Field::new("closer_peers"));
+        r.int_map(|number, r| match number {
+            0 => record.first(r, |r, _| StoreRecord::read(r)),
+            1 => peers.first(r, |r, _| r.list_cut(PEER_ADDRS_MAX, PeerAddr::read)),
+            _ => r.skip(),
+        })?;
+        Ok(FoundValue {
+            record: record.optional(),
+            peers: peers.required()?,
+        })
+    }
 }
 
 /// A share in a list of public shares. Nothing in it is verified.
@@ -40,10 +92,46 @@ pub struct PublicShareSummary {
     pub latest_seq: u64,
     /// That revision's manifest.
     pub latest_manifest: ManifestId,
-    /// Its title.
+    /// Its title, at most [`TITLE_MAX`] bytes.
     pub title: Option<String>,
-    /// Its description.
+    /// Its description, at most [`DESCRIPTION_MAX`] bytes.
     pub description: Option<String>,
+}
+
+impl PublicShareSummary {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(6).text("share_id").octets(&self.share.0);
+        w.text("share_pubkey").octets(&self.key.0);
+        w.text("latest_seq").uint(self.latest_seq);
+        w.text("latest_manifest_id").octets(&self.latest_manifest.0);
+        w.text("title")
+            .option(self.title.as_deref(), |w, title| drop(w.text(title)));
+        w.text("description")
+            .option(self.description.as_deref(), |w, text| drop(w.text(text)));
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<PublicShareSummary, DecodeError> {
+        let (mut share, mut key) = (Field::new("share_id"), Field::new("share_pubkey"));
+        let (mut seq, mut manifest) = (Field::new("latest_seq"), Field::new("latest_manifest_id"));
+        let (mut title, mut description) = (Field::new("title"), Field::new("description"));
+        r.text_map(|name, r| match name {
+            "share_id" => share.once(r, Reader::octets),
+            "share_pubkey" => key.once(r, Reader::octets),
+            "latest_seq" => seq.once(r, Reader::u64),
+            "latest_manifest_id" => manifest.once(r, Reader::octets),
+            "title" => title.once(r, |r, name| r.string(name, TITLE_MAX)),
+            "description" => description.once(r, |r, name| r.string(name, DESCRIPTION_MAX)),
+            _ => r.skip(),
+        })?;
+        Ok(PublicShareSummary {
+            share: ShareId(share.required()?),
+            key: ShareKey(key.required()?),
+            latest_seq: seq.required()?,
+            latest_manifest: ManifestId(manifest.required()?),
+            title: title.optional(),
+            description: description.optional(),
+        })
+    }
 }
 
 /// The hashes of a content's chunks, one by one.
@@ -51,152 +139,68 @@ pub struct PublicShareSummary {
 pub struct ChunkHashes {
     /// The content.
     pub content: ContentId,
-    /// The hashes, 32 bytes each, at most [`CHUNK_HASHES_MAX`](crate::limits::CHUNK_HASHES_MAX).
+    /// The hashes, 32 bytes each, at most [`CHUNK_HASHES_MAX`].
     pub hashes: Bytes,
 }
 
-/// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// Here are peers. Answered by [`Answer::Ack`].
-    PexOffer(Vec<PeerAddr>),
-    /// Name so many peers at most. Answered by [`Answer::Peers`].
-    PexRequest {
-        /// The most.
-        max_peers: u8,
-    },
-    /// Who is close to this id? Answered by [`Answer::Peers`].
-    FindNode(NodeId),
-    /// What is stored under this key? Answered by [`Answer::Found`].
-    FindValue(DhtKey),
-    /// Keep this. Answered by [`Answer::Ack`].
-    Store(StoreRecord),
-    /// Answered by [`Answer::Manifest`].
-    GetManifest(ManifestId),
-    /// Answered by [`Answer::PublicShares`].
-    ListPublicShares {
-        /// The most.
-        max_entries: u16,
-    },
-    /// I have this content. Answered by [`Answer::Ack`].
-    HaveContent(ContentId),
-    /// Answered by [`Answer::Chunk`].
-    GetChunk {
-        /// The content.
-        content: ContentId,
-        /// Which chunk.
-        index: u32,
-    },
-    /// Answered by [`Answer::ChunkHashes`].
-    GetChunkHashes(ContentId),
-    /// Are you there? Between nodes of ours. Answered by [`Answer::Ack`].
-    Ping,
-    /// These are the ports I listen on. Between nodes of ours. Answered by [`Answer::Observed`].
-    Listening(Listening),
-    /// Tell me of new heads of these shares, and of those you have, from now on; replaces the list
-    /// given before. Between nodes of ours. Answered by [`Answer::Heads`].
-    Watch(Vec<ShareId>),
-    /// A share that you watch has this head. Between nodes of ours. Answered by [`Answer::Ack`].
-    HeadAnnounce(HeadAnnounce),
-    /// A page of a content's subtree hashes. Between nodes of ours. Answered by [`Answer::Subtrees`].
-    GetSubtrees {
-        /// The content.
-        content: ContentId,
-        /// The level of the tree, 0 or 1.
-        level: u8,
-        /// Which page of that level.
-        page: u32,
-    },
-    /// Which of these contents do you serve? Between nodes of ours. Answered by [`Answer::Have`].
-    Have(Vec<ContentId>),
-}
+/// Bytes of a message's map that holds chunk hashes, beside the hashes.
+const CHUNK_HASHES_HEAD_MAX: usize = 64;
 
-/// A reply that is no error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Done.
-    Ack,
-    /// Peers.
-    Peers(Vec<PeerAddr>),
-    /// A DHT value, or peers that are closer to it.
-    Found(FoundValue),
-    /// A manifest's CBOR, not verified.
-    Manifest {
-        /// The manifest asked for.
-        id: ManifestId,
-        /// Its bytes, at most [`MANIFEST_BYTES_MAX`](crate::limits::MANIFEST_BYTES_MAX).
-        bytes: Bytes,
-    },
-    /// Public shares.
-    PublicShares(Vec<PublicShareSummary>),
-    /// A chunk, not verified.
-    Chunk {
-        /// The content.
-        content: ContentId,
-        /// Which chunk.
-        index: u32,
-        /// Its bytes, at most [`CHUNK_LEN`](crate::limits::CHUNK_LEN).
-        data: Bytes,
-    },
-    /// Chunk hashes, not verified.
-    ChunkHashes(ChunkHashes),
-    /// Where the asker is seen.
-    Observed(Observed),
-    /// Heads of shares, not verified.
-    Heads(Vec<HeadAnnounce>),
-    /// Subtree hashes, not verified.
-    Subtrees(SubtreePage),
-    /// Contents served.
-    Have(Have),
-}
+impl ChunkHashes {
+    /// Writes the hashes as octet arrays, or as byte strings where a payload cannot hold those.
+    pub(super) fn write(&self, w: &mut Writer) {
+        let octets = |byte: &u8| if *byte < 24 { 1 } else { 2 };
+        let (hashes, _) = self.hashes.as_chunks::<32>();
+        let long = self
+            .hashes
+            .iter()
+            .map(octets)
+            .sum::<usize>()
+            .saturating_add(hashes.len() * 2);
+        let fits = long <= PAYLOAD_MAX - CHUNK_HASHES_HEAD_MAX;
+        w.map(2).uint(0_u8).bytes(&self.content.0);
+        w.uint(1_u8).list(hashes, |w, hash| {
+            drop(if fits { w.octets(hash) } else { w.bytes(hash) })
+        });
+    }
 
-/// Why a request cannot be served. The text is that of the error reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestError {
-    /// No message has this number.
-    Unknown(u16),
-    /// A message of this number is no request that we serve.
-    Unsupported(u16),
-    /// The payload is not what the type says.
-    Malformed(DecodeError),
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RequestError::Unknown(kind) => write!(f, "unknown message type {kind}"),
-            RequestError::Unsupported(_) => f.write_str("unsupported message type"),
-            RequestError::Malformed(error) => error.fmt(f),
-        }
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<ChunkHashes, DecodeError> {
+        let (mut content, mut hashes) = (Field::new("content_id"), Field::new("hashes"));
+        r.int_map(|number, r| match number {
+            0 => content.first(r, Reader::exact),
+            1 => hashes.first(r, read_hashes),
+            _ => r.skip(),
+        })?;
+        Ok(ChunkHashes {
+            content: ContentId(content.required()?),
+            hashes: hashes.required()?,
+        })
     }
 }
 
-impl core::error::Error for RequestError {}
-
-/// Why a reply is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AnswerError {
-    /// The peer refused.
-    Refused {
-        /// Because of too many requests; ask again later.
-        rate_limited: bool,
-        /// What it said, at most [`ERROR_TEXT_MAX`](crate::limits::ERROR_TEXT_MAX) bytes of untrusted text.
-        text: String,
-    },
-    /// The reply is of this type, which does not answer the request.
-    WrongType(u16),
-    /// The payload is not what the type says.
-    Malformed(DecodeError),
-}
-
-impl fmt::Display for AnswerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AnswerError::Refused { text, .. } => write!(f, "the peer refused: {text}"),
-            AnswerError::WrongType(kind) => write!(f, "a reply of type {kind}, which is no answer"),
-            AnswerError::Malformed(error) => write!(f, "the reply cannot be read: {error}"),
+fn read_hashes(r: &mut Reader<'_>, name: &'static str) -> Result<Bytes, DecodeError> {
+    let mut hashes = Vec::new();
+    r.array(|r| {
+        if hashes.len() >= CHUNK_HASHES_MAX * 32 {
+            return Err(DecodeError::TooMany(name));
         }
-    }
+        hashes.extend_from_slice(&r.octets::<32>(name)?);
+        Ok(())
+    })?;
+    Ok(hashes.into())
 }
 
-impl core::error::Error for AnswerError {}
+/// Writes the text-keyed map that is all of a PEX_OFFER.
+pub(super) fn write_peers_field(w: &mut Writer, peers: &[PeerAddr]) {
+    w.map(1).text("peers").list(peers, |w, peer| peer.write(w));
+}
+
+/// Reads the text-keyed map that is all of a PEX_OFFER; a longer list is cut at [`PEER_ADDRS_MAX`].
+pub(super) fn read_peers_field(r: &mut Reader<'_>) -> Result<Vec<PeerAddr>, DecodeError> {
+    let mut peers = Field::new("peers");
+    r.text_map(|key, r| match key {
+        "peers" => peers.once(r, |r, _| r.list_cut(PEER_ADDRS_MAX, PeerAddr::read)),
+        _ => r.skip(),
+    })?;
+    peers.required()
+}

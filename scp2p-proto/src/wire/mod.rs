@@ -1,6 +1,7 @@
 //! The wire: every message as bytes and back (SPECIFICATION §2 to §8).
 
 mod addr;
+mod answer;
 mod bootstrap;
 mod capabilities;
 pub(crate) mod cbor;
@@ -8,9 +9,12 @@ mod envelope;
 mod ext;
 mod frame;
 mod hello;
+mod kind;
 mod message;
+mod request;
 
 pub use addr::{PeerAddr, RelayRoute};
+pub use answer::{Answer, AnswerError};
 pub use bootstrap::{BootstrapAddr, ParseBootstrapError};
 pub use capabilities::{Capabilities, Profile};
 pub use cbor::DecodeError;
@@ -18,7 +22,5 @@ pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
 pub use ext::{Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};
 pub use hello::{Hello, HelloFields};
-pub use message::{
-    Answer, AnswerError, ChunkHashes, FoundValue, PublicShareSummary, Request, RequestError,
-    StoreRecord,
-};
+pub use message::{ChunkHashes, FoundValue, PublicShareSummary, StoreRecord};
+pub use request::{Request, RequestError};

@@ -1,0 +1,324 @@
+//! Requests as bytes and back (SPECIFICATION §8).
+
+use core::fmt;
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use super::cbor::{DecodeError, Field, Reader, Writer};
+use super::envelope::frame;
+use super::message::{read_peers_field, write_peers_field};
+use super::{HeadAnnounce, Listening, PeerAddr, StoreRecord, kind};
+use crate::id::{ContentId, DhtKey, ManifestId, NodeId, ShareId};
+use crate::io::Frame;
+use crate::limits::IDS_MAX;
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Here are peers. Answered by [`Answer::Ack`](super::Answer::Ack).
+    PexOffer(Vec<PeerAddr>),
+    /// Name so many peers at most. Answered by [`Answer::Peers`](super::Answer::Peers).
+    PexRequest {
+        /// The most.
+        max_peers: u8,
+    },
+    /// Who is close to this id? Answered by [`Answer::Peers`](super::Answer::Peers).
+    FindNode(NodeId),
+    /// What is stored under this key? Answered by [`Answer::Found`](super::Answer::Found).
+    FindValue(DhtKey),
+    /// Keep this. Answered by [`Answer::Ack`](super::Answer::Ack).
+    Store(StoreRecord),
+    /// Answered by [`Answer::Manifest`](super::Answer::Manifest).
+    GetManifest(ManifestId),
+    /// Answered by [`Answer::PublicShares`](super::Answer::PublicShares).
+    ListPublicShares {
+        /// The most.
+        max_entries: u16,
+    },
+    /// I have this content. Answered by [`Answer::Ack`](super::Answer::Ack).
+    HaveContent(ContentId),
+    /// Answered by [`Answer::Chunk`](super::Answer::Chunk).
+    GetChunk {
+        /// The content.
+        content: ContentId,
+        /// Which chunk.
+        index: u32,
+    },
+    /// Answered by [`Answer::ChunkHashes`](super::Answer::ChunkHashes).
+    GetChunkHashes(ContentId),
+    /// Are you there? Between nodes of ours. Answered by [`Answer::Ack`](super::Answer::Ack).
+    Ping,
+    /// These are the ports I listen on. Between nodes of ours. Answered by
+    /// [`Answer::Observed`](super::Answer::Observed).
+    Listening(Listening),
+    /// Tell me the heads you have of these shares, at most [`IDS_MAX`], and new ones from now on;
+    /// replaces the list given before. Between nodes of ours. Answered by
+    /// [`Answer::Heads`](super::Answer::Heads).
+    Watch(Vec<ShareId>),
+    /// A share that you watch has this head. Between nodes of ours. Answered by
+    /// [`Answer::Ack`](super::Answer::Ack).
+    HeadAnnounce(HeadAnnounce),
+    /// A page of a content's subtree hashes. Between nodes of ours. Answered by
+    /// [`Answer::Subtrees`](super::Answer::Subtrees).
+    GetSubtrees {
+        /// The content.
+        content: ContentId,
+        /// The level of the tree, 0 or 1.
+        level: u8,
+        /// Which page of that level.
+        page: u32,
+    },
+    /// Which of these contents, at most [`IDS_MAX`], do you serve? Between nodes of ours. Answered
+    /// by [`Answer::Have`](super::Answer::Have).
+    Have(Vec<ContentId>),
+}
+
+/// Why a request cannot be served. The text is that of the error reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestError {
+    /// No message has this number.
+    Unknown(u16),
+    /// A message of this number is no request that we serve.
+    Unsupported(u16),
+    /// The payload is not what the type says.
+    Malformed(DecodeError),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::Unknown(kind) => write!(f, "unknown message type {kind}"),
+            RequestError::Unsupported(_) => f.write_str("unsupported message type"),
+            RequestError::Malformed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+impl From<DecodeError> for RequestError {
+    fn from(error: DecodeError) -> RequestError {
+        RequestError::Malformed(error)
+    }
+}
+
+impl Request {
+    /// The message's number.
+    pub fn kind(&self) -> u16 {
+        match self {
+            Request::PexOffer(_) => kind::PEX_OFFER,
+            Request::PexRequest { .. } => kind::PEX_REQUEST,
+            Request::FindNode(_) => kind::FIND_NODE,
+            Request::FindValue(_) => kind::FIND_VALUE,
+            Request::Store(_) => kind::STORE,
+            Request::GetManifest(_) => kind::GET_MANIFEST,
+            Request::ListPublicShares { .. } => kind::LIST_PUBLIC_SHARES,
+            Request::HaveContent(_) => kind::HAVE_CONTENT,
+            Request::GetChunk { .. } => kind::GET_CHUNK,
+            Request::GetChunkHashes(_) => kind::GET_CHUNK_HASHES,
+            Request::Ping => kind::PING,
+            Request::Listening(_) => kind::LISTENING,
+            Request::Watch(_) => kind::WATCH,
+            Request::HeadAnnounce(_) => kind::HEAD_ANNOUNCE,
+            Request::GetSubtrees { .. } => kind::GET_SUBTREES,
+            Request::Have(_) => kind::HAVE,
+        }
+    }
+
+    /// The message's name in the registry.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::PexOffer(_) => "PEX_OFFER",
+            Request::PexRequest { .. } => "PEX_REQUEST",
+            Request::FindNode(_) => "FIND_NODE",
+            Request::FindValue(_) => "FIND_VALUE",
+            Request::Store(_) => "STORE",
+            Request::GetManifest(_) => "GET_MANIFEST",
+            Request::ListPublicShares { .. } => "LIST_PUBLIC_SHARES",
+            Request::HaveContent(_) => "HAVE_CONTENT",
+            Request::GetChunk { .. } => "GET_CHUNK",
+            Request::GetChunkHashes(_) => "GET_CHUNK_HASHES",
+            Request::Ping => "PING",
+            Request::Listening(_) => "LISTENING",
+            Request::Watch(_) => "WATCH",
+            Request::HeadAnnounce(_) => "HEAD_ANNOUNCE",
+            Request::GetSubtrees { .. } => "GET_SUBTREES",
+            Request::Have(_) => "HAVE",
+        }
+    }
+
+    /// Whether messages of this number pass between nodes of ours only.
+    pub fn is_extension(kind: u16) -> bool {
+        (600..=699).contains(&kind)
+    }
+
+    /// Reads a request's payload. Values are slices of it.
+    ///
+    /// # Errors
+    /// If the number is not that of a request we serve, or the payload does not fit it.
+    pub fn decode(kind: u16, payload: &Bytes) -> Result<Request, RequestError> {
+        let r = &mut Reader::shared(payload);
+        Ok(match kind {
+            kind::PEX_OFFER => Request::PexOffer(read_peers_field(r)?),
+            kind::PEX_REQUEST => Request::PexRequest {
+                max_peers: read_text_field(r, "max_peers", Reader::u8)?,
+            },
+            kind::FIND_NODE => Request::FindNode(NodeId(read_first(r, "target", Reader::exact)?)),
+            kind::FIND_VALUE => Request::FindValue(DhtKey(read_first(r, "key", Reader::exact)?)),
+            kind::STORE => Request::Store(StoreRecord::read(r)?),
+            kind::GET_MANIFEST => Request::GetManifest(ManifestId(read_text_field(
+                r,
+                "manifest_id",
+                Reader::octets,
+            )?)),
+            kind::LIST_PUBLIC_SHARES => Request::ListPublicShares {
+                max_entries: read_text_field(r, "max_entries", Reader::u16)?,
+            },
+            kind::HAVE_CONTENT => {
+                Request::HaveContent(ContentId(read_text_field(r, "content_id", Reader::octets)?))
+            }
+            kind::GET_CHUNK => read_get_chunk(r)?,
+            kind::GET_CHUNK_HASHES => {
+                Request::GetChunkHashes(ContentId(read_first(r, "content_id", Reader::exact)?))
+            }
+            kind::PING => {
+                r.int_map(|_, r| r.skip())?;
+                Request::Ping
+            }
+            kind::LISTENING => Request::Listening(Listening::read(r)?),
+            kind::WATCH => Request::Watch(read_ids(r)?.into_iter().map(ShareId).collect()),
+            kind::HEAD_ANNOUNCE => Request::HeadAnnounce(HeadAnnounce::read(r)?),
+            kind::GET_SUBTREES => read_get_subtrees(r)?,
+            kind::HAVE => Request::Have(read_ids(r)?.into_iter().map(ContentId).collect()),
+            other if kind::is_registered(other) => return Err(RequestError::Unsupported(other)),
+            other => return Err(RequestError::Unknown(other)),
+        })
+    }
+
+    /// The request's frame.
+    pub fn to_frame(&self, req_id: u32) -> Frame {
+        let mut w = Writer::with_capacity(128);
+        self.write(&mut w);
+        frame(self.kind(), req_id, 0, &w.finish(), Bytes::new())
+    }
+
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Request::PexOffer(peers) => write_peers_field(w, peers),
+            Request::PexRequest { max_peers } => drop(w.map(1).text("max_peers").uint(*max_peers)),
+            Request::FindNode(target) => drop(w.map(1).uint(0_u8).bytes(&target.0)),
+            Request::FindValue(key) => drop(w.map(1).uint(0_u8).bytes(&key.0)),
+            Request::Store(record) => record.write(w),
+            Request::GetManifest(id) => drop(w.map(1).text("manifest_id").octets(&id.0)),
+            Request::ListPublicShares { max_entries } => {
+                drop(w.map(1).text("max_entries").uint(*max_entries))
+            }
+            Request::HaveContent(content) => drop(w.map(1).text("content_id").octets(&content.0)),
+            Request::GetChunk { content, index } => {
+                w.map(2)
+                    .uint(0_u8)
+                    .bytes(&content.0)
+                    .uint(1_u8)
+                    .uint(*index);
+            }
+            Request::GetChunkHashes(content) => drop(w.map(1).uint(0_u8).bytes(&content.0)),
+            Request::Ping => drop(w.map(0)),
+            Request::Listening(listening) => listening.write(w),
+            Request::Watch(shares) => drop(
+                w.map(1)
+                    .uint(0_u8)
+                    .list(shares, |w, share| drop(w.bytes(&share.0))),
+            ),
+            Request::HeadAnnounce(announce) => announce.write(w),
+            Request::GetSubtrees {
+                content,
+                level,
+                page,
+            } => {
+                w.map(3)
+                    .uint(0_u8)
+                    .bytes(&content.0)
+                    .uint(1_u8)
+                    .uint(*level)
+                    .uint(2_u8)
+                    .uint(*page);
+            }
+            Request::Have(contents) => {
+                w.map(1)
+                    .uint(0_u8)
+                    .list(contents, |w, content| drop(w.bytes(&content.0)));
+            }
+        }
+    }
+}
+
+/// The one field of a text-keyed message.
+fn read_text_field<'a, T>(
+    r: &mut Reader<'a>,
+    name: &'static str,
+    read: impl Fn(&mut Reader<'a>, &'static str) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut field = Field::new(name);
+    r.text_map(|key, r| {
+        if key == name {
+            field.once(r, &read)
+        } else {
+            r.skip()
+        }
+    })?;
+    field.required()
+}
+
+/// Field 0 of an integer-keyed message that has no other.
+fn read_first<'a, T>(
+    r: &mut Reader<'a>,
+    name: &'static str,
+    read: impl Fn(&mut Reader<'a>, &'static str) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut field = Field::new(name);
+    r.int_map(|key, r| {
+        if key == 0 {
+            field.first(r, &read)
+        } else {
+            r.skip()
+        }
+    })?;
+    field.required()
+}
+
+fn read_ids(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, DecodeError> {
+    read_first(r, "ids", |r, name| r.list(name, IDS_MAX, |r| r.exact(name)))
+}
+
+fn read_get_chunk(r: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    let (mut content, mut index) = (Field::new("content_id"), Field::new("chunk_index"));
+    r.int_map(|key, r| match key {
+        0 => content.first(r, Reader::exact),
+        1 => index.first(r, Reader::u32),
+        _ => r.skip(),
+    })?;
+    Ok(Request::GetChunk {
+        content: ContentId(content.required()?),
+        index: index.required()?,
+    })
+}
+
+fn read_get_subtrees(r: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    let (mut content, mut level, mut page) = (
+        Field::new("content"),
+        Field::new("level"),
+        Field::new("page"),
+    );
+    r.int_map(|key, r| match key {
+        0 => content.first(r, Reader::exact),
+        1 => level.first(r, super::ext::read_level),
+        2 => page.first(r, Reader::u32),
+        _ => r.skip(),
+    })?;
+    Ok(Request::GetSubtrees {
+        content: ContentId(content.required()?),
+        level: level.required()?,
+        page: page.required()?,
+    })
+}
