@@ -61,7 +61,7 @@ impl PeerAddr {
             Transport::Tcp => "tcp",
         });
         w.text("pubkey_hint")
-            .option(self.key, |w, key| drop(w.octets(&key.0)));
+            .octets_or_null(self.key.as_ref().map(NodeKey::as_bytes));
         if let Some(route) = &self.relay_via {
             w.text("relay_via").map(2);
             w.text("relay_addr");

@@ -203,7 +203,9 @@ impl Answer {
             }
             Answer::ChunkHashes(hashes) => hashes.write(w),
             Answer::Observed(observed) => observed.write(w),
-            Answer::Heads(heads) => drop(w.map(1).uint(0_u8).list(heads, |w, head| head.write(w))),
+            Answer::Heads(heads) => {
+                w.map(1).uint(0_u8).list(heads, |w, head| head.write(w));
+            }
             Answer::Subtrees(page) => {
                 page.write_head(w);
                 return page.hashes.clone();

@@ -23,11 +23,8 @@ pub struct Listening {
 
 impl Listening {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(2)
-            .uint(0_u8)
-            .option(self.quic_port, |w, port| drop(w.uint(port)));
-        w.uint(1_u8)
-            .option(self.tcp_port, |w, port| drop(w.uint(port)));
+        w.map(2).uint(0_u8).uint_or_null(self.quic_port);
+        w.uint(1_u8).uint_or_null(self.tcp_port);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Listening, DecodeError> {
@@ -200,7 +197,7 @@ pub struct Have {
 impl Have {
     pub(super) fn write(&self, w: &mut Writer) {
         w.map(1).uint(0_u8).list(&self.sizes, |w, size| {
-            drop(w.option(*size, |w, size| drop(w.uint(size))))
+            w.uint_or_null(*size);
         });
     }
 

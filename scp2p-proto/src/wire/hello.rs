@@ -84,7 +84,7 @@ impl Hello {
         w.text("capabilities").raw(&self.signed_capabilities);
         w.text("nonce").octets(&self.nonce);
         w.text("echoed_nonce")
-            .option(self.echoed_nonce, |w, nonce| drop(w.octets(&nonce)));
+            .octets_or_null(self.echoed_nonce.as_ref());
         w.text("timestamp_unix_secs").uint(self.timestamp.0);
         w.text("protocol_version").uint(self.version);
         w.text("ephemeral_pubkey").octets(&self.ephemeral);
@@ -152,7 +152,7 @@ impl Hello {
             .octets(&self.key.0)
             .raw(&self.signed_capabilities)
             .octets(&self.nonce);
-        w.option(self.echoed_nonce, |w, nonce| drop(w.octets(&nonce)));
+        w.octets_or_null(self.echoed_nonce.as_ref());
         w.uint(self.timestamp.0)
             .uint(self.version)
             .octets(&self.ephemeral);

@@ -104,10 +104,9 @@ impl PublicShareSummary {
         w.text("share_pubkey").octets(&self.key.0);
         w.text("latest_seq").uint(self.latest_seq);
         w.text("latest_manifest_id").octets(&self.latest_manifest.0);
-        w.text("title")
-            .option(self.title.as_deref(), |w, title| drop(w.text(title)));
+        w.text("title").text_or_null(self.title.as_deref());
         w.text("description")
-            .option(self.description.as_deref(), |w, text| drop(w.text(text)));
+            .text_or_null(self.description.as_deref());
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<PublicShareSummary, DecodeError> {
@@ -160,7 +159,11 @@ impl ChunkHashes {
         let fits = long <= PAYLOAD_MAX - CHUNK_HASHES_HEAD_MAX;
         w.map(2).uint(0_u8).bytes(&self.content.0);
         w.uint(1_u8).list(hashes, |w, hash| {
-            drop(if fits { w.octets(hash) } else { w.bytes(hash) })
+            if fits {
+                w.octets(hash)
+            } else {
+                w.bytes(hash)
+            };
         });
     }
 

@@ -206,50 +206,54 @@ impl Request {
     fn write(&self, w: &mut Writer) {
         match self {
             Request::PexOffer(peers) => write_peers_field(w, peers),
-            Request::PexRequest { max_peers } => drop(w.map(1).text("max_peers").uint(*max_peers)),
-            Request::FindNode(target) => drop(w.map(1).uint(0_u8).bytes(&target.0)),
-            Request::FindValue(key) => drop(w.map(1).uint(0_u8).bytes(&key.0)),
+            Request::PexRequest { max_peers } => {
+                w.map(1).text("max_peers").uint(*max_peers);
+            }
+            Request::FindNode(target) => write_id(w, &target.0),
+            Request::FindValue(key) => write_id(w, &key.0),
             Request::Store(record) => record.write(w),
-            Request::GetManifest(id) => drop(w.map(1).text("manifest_id").octets(&id.0)),
+            Request::GetManifest(id) => {
+                w.map(1).text("manifest_id").octets(&id.0);
+            }
             Request::ListPublicShares { max_entries } => {
-                drop(w.map(1).text("max_entries").uint(*max_entries))
+                w.map(1).text("max_entries").uint(*max_entries);
             }
-            Request::HaveContent(content) => drop(w.map(1).text("content_id").octets(&content.0)),
+            Request::HaveContent(content) => {
+                w.map(1).text("content_id").octets(&content.0);
+            }
             Request::GetChunk { content, index } => {
-                w.map(2)
-                    .uint(0_u8)
-                    .bytes(&content.0)
-                    .uint(1_u8)
-                    .uint(*index);
+                w.map(2).uint(0_u8).bytes(&content.0);
+                w.uint(1_u8).uint(*index);
             }
-            Request::GetChunkHashes(content) => drop(w.map(1).uint(0_u8).bytes(&content.0)),
-            Request::Ping => drop(w.map(0)),
+            Request::GetChunkHashes(content) => write_id(w, &content.0),
+            Request::Ping => {
+                w.map(0);
+            }
             Request::Listening(listening) => listening.write(w),
-            Request::Watch(shares) => drop(
-                w.map(1)
-                    .uint(0_u8)
-                    .list(shares, |w, share| drop(w.bytes(&share.0))),
-            ),
+            Request::Watch(shares) => write_ids(w, shares.iter().map(ShareId::as_bytes)),
             Request::HeadAnnounce(announce) => announce.write(w),
             Request::GetSubtrees {
                 content,
                 level,
                 page,
             } => {
-                w.map(3)
-                    .uint(0_u8)
-                    .bytes(&content.0)
-                    .uint(1_u8)
-                    .uint(*level)
-                    .uint(2_u8)
-                    .uint(*page);
+                w.map(3).uint(0_u8).bytes(&content.0);
+                w.uint(1_u8).uint(*level);
+                w.uint(2_u8).uint(*page);
             }
-            Request::Have(contents) => {
-                w.map(1)
-                    .uint(0_u8)
-                    .list(contents, |w, content| drop(w.bytes(&content.0)));
-            }
+            Request::Have(contents) => write_ids(w, contents.iter().map(ContentId::as_bytes)),
         }
+    }
+}
+
+fn write_id(w: &mut Writer, id: &[u8]) {
+    w.map(1).uint(0_u8).bytes(id);
+}
+
+fn write_ids<'a>(w: &mut Writer, ids: impl ExactSizeIterator<Item = &'a [u8; 32]>) {
+    w.map(1).uint(0_u8).array(ids.len());
+    for id in ids {
+        w.bytes(id);
     }
 }
 

@@ -75,10 +75,11 @@ fn hellos_signed_by_us_are_the_same_bytes() {
 }
 
 /// The hellos of the verdict cases that deployed peers refuse for what the hello itself holds are
-/// refused here; those that they refuse for an unknown capability set alone verify.
+/// refused here; those that they refuse for an unknown capability set alone verify, as long as the
+/// five capabilities are there that every profile has.
 #[test]
 fn first_hellos_of_verdicts() {
-    for (file, _) in FILES {
+    for (file, profile) in FILES {
         for case in cases(file).iter().filter(|case| case["kind"] == "responder_verdict") {
             let name = name(case);
             let frame = text(&case["first_frame"]);
@@ -98,7 +99,7 @@ fn first_hellos_of_verdicts() {
             let expected = case["server_hello_sent"] == true
                 || name.contains("301 s")
                 || name.starts_with("one more (signed) capability")
-                || name.starts_with("last capability left out")
+                || (name.starts_with("last capability left out") && profile != Profile::A)
                 || name.starts_with("capabilities in another order")
                 || name.starts_with("hello of the other published profile");
             assert_eq!(verified, expected, "{file}: {name}");

@@ -88,9 +88,36 @@ impl Writer {
     ) -> &mut Writer {
         match value {
             Some(value) => write(self, value),
-            None => drop(self.null()),
+            None => return self.null(),
         }
         self
+    }
+
+    /// An octet array, or null if there is none.
+    pub(crate) fn octets_or_null<const N: usize>(
+        &mut self,
+        octets: Option<&[u8; N]>,
+    ) -> &mut Writer {
+        match octets {
+            Some(octets) => self.octets(octets),
+            None => self.null(),
+        }
+    }
+
+    /// Text, or null if there is none.
+    pub(crate) fn text_or_null(&mut self, text: Option<&str>) -> &mut Writer {
+        match text {
+            Some(text) => self.text(text),
+            None => self.null(),
+        }
+    }
+
+    /// An unsigned integer, or null if there is none.
+    pub(crate) fn uint_or_null(&mut self, value: Option<impl Into<u64>>) -> &mut Writer {
+        match value {
+            Some(value) => self.uint(value),
+            None => self.null(),
+        }
     }
 
     /// Items encoded already.
