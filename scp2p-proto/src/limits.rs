@@ -72,10 +72,6 @@ pub const PATH_COMPONENT_MAX: usize = 250;
 pub const PATH_DEPTH_MAX: usize = 32;
 /// Public shares read from a list; longer lists are cut. Deployed clients ask for 64.
 pub const PUBLIC_SHARES_MAX: usize = 1024;
-/// A share's title in bytes; it is shown in one line.
-pub const TITLE_MAX: usize = 4096;
-/// A share's description in bytes; more would not fit a DHT value.
-pub const DESCRIPTION_MAX: usize = VALUE_MAX;
 /// Chunk hashes in a reply: in their compact form so many fit a payload.
 pub const CHUNK_HASHES_MAX: usize = 30_800;
 /// What is kept of a peer's error text, in bytes.

@@ -24,7 +24,13 @@ fn addresses_are_written_and_read_like_deployed_peers_do() {
             assert_eq!(encode(&addr), hex(&case["canonical"]), "{name}");
             accepted += 1;
         } else {
-            assert!(matches!(decode(&hex(&case["decode"])), Err(RequestError::Malformed(_))), "{name}");
+            assert!(
+                matches!(
+                    decode(&hex(&case["decode"])),
+                    Err(RequestError::Malformed(_))
+                ),
+                "{name}"
+            );
             refused += 1;
         }
     }
@@ -35,7 +41,10 @@ fn addresses_are_written_and_read_like_deployed_peers_do() {
 fn nested_relays_are_counted() {
     let cases = cases("peer_addr.json");
     let depth = |wanted: &str| {
-        let case = cases.iter().find(|case| name(case).starts_with(wanted)).expect("the case is there");
+        let case = cases
+            .iter()
+            .find(|case| name(case).starts_with(wanted))
+            .expect("the case is there");
         peer_addr(&case["fields"]).relay_depth()
     };
     assert_eq!(depth("ipv4 tcp"), 0);
@@ -48,7 +57,9 @@ const OFFER_OF_ONE: [u8; 8] = [0xa1, 0x65, b'p', b'e', b'e', b'r', b's', 0x81];
 
 fn encode(addr: &PeerAddr) -> Bytes {
     let frame = Request::PexOffer(vec![addr.clone()]).to_frame(0);
-    let payload = Envelope::decode(&frame.head.slice(4..)).expect("our own envelope").payload;
+    let payload = Envelope::decode(&frame.head.slice(4..))
+        .expect("our own envelope")
+        .payload;
     assert_eq!(payload[..8], OFFER_OF_ONE);
     payload.slice(8..)
 }
@@ -64,7 +75,9 @@ fn decode(addr: &Bytes) -> Result<PeerAddr, RequestError> {
 /// The address that these fields make.
 pub fn peer_addr(fields: &Value) -> PeerAddr {
     PeerAddr {
-        ip: text(&fields["ip"]).parse().expect("vectors have valid addresses"),
+        ip: text(&fields["ip"])
+            .parse()
+            .expect("vectors have valid addresses"),
         port: small(&fields["port"]),
         transport: match text(&fields["transport"]) {
             "quic" => Transport::Quic,
@@ -73,7 +86,10 @@ pub fn peer_addr(fields: &Value) -> PeerAddr {
         },
         key: some(&fields["pubkey_hint"], |key| NodeKey(hex_array(key))),
         relay_via: some(&fields["relay_via"], |route| {
-            Box::new(RelayRoute { relay: peer_addr(&route["relay_addr"]), slot: number(&route["slot_id"]) })
+            Box::new(RelayRoute {
+                relay: peer_addr(&route["relay_addr"]),
+                slot: number(&route["slot_id"]),
+            })
         }),
     }
 }

@@ -38,7 +38,10 @@ fn check_hello(vector: &Value, profile: Profile) {
     assert_eq!(hello.capabilities, capabilities(&vector["capabilities"]));
     assert_eq!(hello.nonce, hex_array(&vector["nonce"]));
     assert_eq!(hello.echoed_nonce, some(&vector["echoed_nonce"], hex_array));
-    assert_eq!(hello.timestamp, UnixTime(number(&vector["timestamp_unix_secs"])));
+    assert_eq!(
+        hello.timestamp,
+        UnixTime(number(&vector["timestamp_unix_secs"]))
+    );
     assert_eq!(hello.version, small::<u16>(&vector["protocol_version"]));
     assert_eq!(hello.ephemeral, hex_array(&vector["ephemeral_pubkey"]));
     assert_eq!(hello.signature, hex_array(&vector["signature"]));
@@ -53,7 +56,10 @@ fn hellos_signed_by_us_are_the_same_bytes() {
     for (file, profile) in FILES {
         let mut seen = 0;
         for case in cases(file) {
-            for (seed, message) in [("initiator_seed", "client_hello"), ("responder_seed", "server_hello")] {
+            for (seed, message) in [
+                ("initiator_seed", "client_hello"),
+                ("responder_seed", "server_hello"),
+            ] {
                 if case.get(seed).is_none() || !case[message].is_object() {
                     continue;
                 }
@@ -66,7 +72,10 @@ fn hellos_signed_by_us_are_the_same_bytes() {
                     ephemeral: hex_array(&vector["ephemeral_pubkey"]),
                 };
                 let key = SigningKey::from_bytes(&hex_array(&case[seed]));
-                assert_eq!(Hello::sign(&key, profile, fields).encode(), hex(&vector["cbor"]));
+                assert_eq!(
+                    Hello::sign(&key, profile, fields).encode(),
+                    hex(&vector["cbor"])
+                );
                 seen += 1;
             }
         }
@@ -80,7 +89,10 @@ fn hellos_signed_by_us_are_the_same_bytes() {
 #[test]
 fn first_hellos_of_verdicts() {
     for (file, profile) in FILES {
-        for case in cases(file).iter().filter(|case| case["kind"] == "responder_verdict") {
+        for case in cases(file)
+            .iter()
+            .filter(|case| case["kind"] == "responder_verdict")
+        {
             let name = name(case);
             let frame = text(&case["first_frame"]);
             if frame.contains("...") {

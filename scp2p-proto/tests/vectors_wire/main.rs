@@ -15,8 +15,11 @@ use serde_json::Value;
 
 /// The cases of a file of vectors.
 fn cases(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors").join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../vectors")
+        .join(file);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut file: Value = serde_json::from_str(&text).expect("vectors are JSON");
     match file["cases"].take() {
         Value::Array(cases) => cases,
@@ -29,11 +32,15 @@ fn name(case: &Value) -> &str {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("not a number: {value}"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("not a number: {value}"))
 }
 
 fn small<T: TryFrom<u64>>(value: &Value) -> T {
@@ -44,11 +51,17 @@ fn hex(value: &Value) -> Bytes {
     let digits = text(value).as_bytes();
     assert!(digits.len().is_multiple_of(2), "half a byte: {value}");
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("vectors are hex") as u8;
-    digits.chunks(2).map(|pair| digit(pair[0]) * 16 + digit(pair[1])).collect()
+    digits
+        .chunks(2)
+        .map(|pair| digit(pair[0]) * 16 + digit(pair[1]))
+        .collect()
 }
 
 fn hex_array<const N: usize>(value: &Value) -> [u8; N] {
-    hex(value).as_ref().try_into().unwrap_or_else(|_| panic!("not {N} bytes: {value}"))
+    hex(value)
+        .as_ref()
+        .try_into()
+        .unwrap_or_else(|_| panic!("not {N} bytes: {value}"))
 }
 
 /// What `read` makes of a value that may be null or left out.
@@ -57,7 +70,12 @@ fn some<T>(value: &Value, read: impl Fn(&Value) -> T) -> Option<T> {
 }
 
 fn list<T>(value: &Value, read: impl Fn(&Value) -> T) -> Vec<T> {
-    value.as_array().unwrap_or_else(|| panic!("not a list: {value}")).iter().map(read).collect()
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("not a list: {value}"))
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// A frame as one piece of bytes.
@@ -69,7 +87,10 @@ fn joined(frame: &Frame) -> Bytes {
 fn body_of(frame: Bytes, limit: u32) -> Bytes {
     let mut reader = FrameReader::new(limit);
     reader.push(frame);
-    let body = reader.next().expect("the frame is well-formed").expect("the frame is complete");
+    let body = reader
+        .next()
+        .expect("the frame is well-formed")
+        .expect("the frame is complete");
     assert_eq!(reader.buffered(), 0, "bytes after the frame");
     body
 }

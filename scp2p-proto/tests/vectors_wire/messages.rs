@@ -4,7 +4,8 @@ use bytes::Bytes;
 use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeId, ShareId, ShareKey};
 use scp2p_proto::limits::FRAME_MAX;
 use scp2p_proto::wire::{
-    Answer, AnswerError, ChunkHashes, Envelope, FoundValue, PublicShareSummary, Request, RequestError, StoreRecord,
+    Answer, AnswerError, ChunkHashes, Envelope, FoundValue, PublicShareSummary, Request,
+    RequestError, StoreRecord,
 };
 use serde_json::Value;
 
@@ -42,7 +43,11 @@ fn check_request(case: &Value, kind: u16) {
     let name = name(case);
     let (envelope, frame) = check_envelope(case, kind);
     let expected = request(kind, &case["fields"]);
-    assert_eq!(Request::decode(kind, &envelope.payload), Ok(expected.clone()), "{name}");
+    assert_eq!(
+        Request::decode(kind, &envelope.payload),
+        Ok(expected.clone()),
+        "{name}"
+    );
     assert_eq!(expected.kind(), kind, "{name}");
     assert_eq!(joined(&expected.to_frame(envelope.req_id)), frame, "{name}");
 }
@@ -52,15 +57,26 @@ fn check_response(case: &Value, kind: u16) {
     let (envelope, frame) = check_envelope(case, kind);
     let fields = &case["fields"];
     if envelope.is_error() {
-        let expected = AnswerError::Refused { rate_limited: false, text: text(&fields["text"]).into() };
+        let expected = AnswerError::Refused {
+            rate_limited: false,
+            text: text(&fields["text"]).into(),
+        };
         assert_eq!(Answer::decode(kind, &envelope), Err(expected), "{name}");
         let written = Answer::error_frame(kind, envelope.req_id, text(&fields["text"]));
         assert_eq!(joined(&written), frame, "{name}");
         return;
     }
     let (request_kind, expected) = answer(kind, fields);
-    assert_eq!(Answer::decode(request_kind, &envelope), Ok(expected.clone()), "{name}");
-    assert_eq!(joined(&expected.to_frame(request_kind, envelope.req_id)), frame, "{name}");
+    assert_eq!(
+        Answer::decode(request_kind, &envelope),
+        Ok(expected.clone()),
+        "{name}"
+    );
+    assert_eq!(
+        joined(&expected.to_frame(request_kind, envelope.req_id)),
+        frame,
+        "{name}"
+    );
 }
 
 /// Reads the case's frame and checks the envelope in it.
@@ -68,7 +84,8 @@ fn check_envelope(case: &Value, kind: u16) -> (Envelope, Bytes) {
     let frame = hex(&case["frame"]);
     let body = body_of(frame.clone(), FRAME_MAX);
     assert_eq!(body, hex(&case["envelope"]), "{}", name(case));
-    let envelope = Envelope::decode(&body).unwrap_or_else(|error| panic!("{}: {error}", name(case)));
+    let envelope =
+        Envelope::decode(&body).unwrap_or_else(|error| panic!("{}: {error}", name(case)));
     let expected = Envelope {
         kind,
         req_id: small(&case["req_id"]),
@@ -83,14 +100,21 @@ fn check_envelope(case: &Value, kind: u16) -> (Envelope, Bytes) {
 fn request(kind: u16, fields: &Value) -> Request {
     match kind {
         100 => Request::PexOffer(list(&fields["peers"], peer_addr)),
-        101 => Request::PexRequest { max_peers: small(&fields["max_peers"]) },
+        101 => Request::PexRequest {
+            max_peers: small(&fields["max_peers"]),
+        },
         200 => Request::FindNode(NodeId(hex_array(&fields["target_node_id"]))),
         201 => Request::FindValue(DhtKey(hex_array(&fields["key"]))),
         202 => Request::Store(store_record(fields)),
         400 => Request::GetManifest(ManifestId(hex_array(&fields["manifest_id"]))),
-        402 => Request::ListPublicShares { max_entries: small(&fields["max_entries"]) },
+        402 => Request::ListPublicShares {
+            max_entries: small(&fields["max_entries"]),
+        },
         499 => Request::HaveContent(content(fields)),
-        500 => Request::GetChunk { content: content(fields), index: small(&fields["chunk_index"]) },
+        500 => Request::GetChunk {
+            content: content(fields),
+            index: small(&fields["chunk_index"]),
+        },
         502 => Request::GetChunkHashes(content(fields)),
         other => panic!("request of type {other}"),
     }
@@ -105,20 +129,45 @@ fn answer(kind: u16, fields: &Value) -> (u16, Answer) {
         200 => (200, Answer::Peers(list(&fields["peers"], peer_addr))),
         201 => {
             let record = some(&fields["value"], store_record);
-            (201, Answer::Found(FoundValue { record, peers: list(&fields["closer_peers"], peer_addr) }))
+            (
+                201,
+                Answer::Found(FoundValue {
+                    record,
+                    peers: list(&fields["closer_peers"], peer_addr),
+                }),
+            )
         }
         401 => {
             let id = ManifestId(hex_array(&fields["manifest_id"]));
-            (400, Answer::Manifest { id, bytes: hex(&fields["bytes"]) })
+            (
+                400,
+                Answer::Manifest {
+                    id,
+                    bytes: hex(&fields["bytes"]),
+                },
+            )
         }
         403 => (402, Answer::PublicShares(list(&fields["shares"], summary))),
         501 => {
             let (content, index) = (content(fields), small(&fields["chunk_index"]));
-            (500, Answer::Chunk { content, index, data: hex(&fields["bytes"]) })
+            (
+                500,
+                Answer::Chunk {
+                    content,
+                    index,
+                    data: hex(&fields["bytes"]),
+                },
+            )
         }
         503 => {
             let hashes = list(&fields["hashes"], hex).concat().into();
-            (502, Answer::ChunkHashes(ChunkHashes { content: content(fields), hashes }))
+            (
+                502,
+                Answer::ChunkHashes(ChunkHashes {
+                    content: content(fields),
+                    hashes,
+                }),
+            )
         }
         other => panic!("reply of type {other}"),
     }
@@ -143,6 +192,8 @@ fn summary(fields: &Value) -> PublicShareSummary {
         latest_seq: number(&fields["latest_seq"]),
         latest_manifest: ManifestId(hex_array(&fields["latest_manifest_id"])),
         title: some(&fields["title"], |title| text(title).into()),
-        description: some(&fields["description"], |description| text(description).into()),
+        description: some(&fields["description"], |description| {
+            text(description).into()
+        }),
     }
 }

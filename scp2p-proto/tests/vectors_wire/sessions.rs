@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use scp2p_proto::limits::{FRAME_MAX, PAYLOAD_MAX};
-use scp2p_proto::wire::{Answer, AnswerError, Envelope, FrameError, FrameReader, Request, RequestError};
+use scp2p_proto::wire::{
+    Answer, AnswerError, Envelope, FrameError, FrameReader, Request, RequestError,
+};
 use serde_json::Value;
 
 use crate::messages::NOT_SPOKEN;
@@ -32,8 +34,12 @@ fn check_exchange(case: &Value, kind: u16) {
     if let Some(envelope) = envelope(request) {
         let decoded = Request::decode(kind, &envelope.payload);
         match reply.get("error_text").map(text) {
-            Some("unsupported message type") => assert_eq!(decoded, Err(RequestError::Unsupported(kind)), "{name}"),
-            Some("unknown message type 999") => assert_eq!(decoded, Err(RequestError::Unknown(kind)), "{name}"),
+            Some("unsupported message type") => {
+                assert_eq!(decoded, Err(RequestError::Unsupported(kind)), "{name}")
+            }
+            Some("unknown message type 999") => {
+                assert_eq!(decoded, Err(RequestError::Unknown(kind)), "{name}")
+            }
             Some(error) if error.starts_with("Semantic") => {
                 assert!(matches!(decoded, Err(RequestError::Malformed(_))), "{name}");
             }
@@ -54,7 +60,10 @@ fn check_reply(name: &str, kind: u16, reply: &Value, envelope: &Envelope) {
     let decoded = Answer::decode(kind, envelope);
     match reply.get("error_text").map(text) {
         Some(error) => {
-            let expected = AnswerError::Refused { rate_limited: false, text: error.into() };
+            let expected = AnswerError::Refused {
+                rate_limited: false,
+                text: error.into(),
+            };
             assert_eq!(decoded, Err(expected), "{name}");
         }
         None => {
@@ -77,7 +86,13 @@ fn envelope(message: &Value) -> Option<Envelope> {
 #[test]
 fn a_value_of_65536_bytes_is_taken_and_one_more_is_not() {
     let store = |len: usize| {
-        let head = [&[0xa3, 0, 0x58, 32][..], &[1; 32], &[1, 0x5a], &(len as u32).to_be_bytes()].concat();
+        let head = [
+            &[0xa3, 0, 0x58, 32][..],
+            &[1; 32],
+            &[1, 0x5a],
+            &(len as u32).to_be_bytes(),
+        ]
+        .concat();
         let payload: Bytes = [head, vec![0; len], vec![2, 1]].concat().into();
         Request::decode(202, &payload)
     };
@@ -89,14 +104,19 @@ fn a_value_of_65536_bytes_is_taken_and_one_more_is_not() {
 fn rate_limits_are_recognised() {
     for file in FILES {
         let cases = cases(file);
-        let refusals: Vec<_> =
-            cases.iter().filter(|case| case["kind"] == "rate_limit" && case["reply"].is_object()).collect();
+        let refusals: Vec<_> = cases
+            .iter()
+            .filter(|case| case["kind"] == "rate_limit" && case["reply"].is_object())
+            .collect();
         assert!(refusals.len() >= 4, "{file}");
         for case in refusals {
             let reply = &case["reply"];
             let envelope = envelope(reply).expect("refusals are short");
             match Answer::decode(small(&reply["type"]), &envelope) {
-                Err(AnswerError::Refused { rate_limited, text: said }) => {
+                Err(AnswerError::Refused {
+                    rate_limited,
+                    text: said,
+                }) => {
                     assert!(rate_limited);
                     assert_eq!(said, text(&reply["error_text"]));
                 }
@@ -110,7 +130,10 @@ fn rate_limits_are_recognised() {
 fn what_closes_a_deployed_session_is_refused_here() {
     for file in FILES {
         let cases = cases(file);
-        let closing: Vec<_> = cases.iter().filter(|case| case["kind"] == "close").collect();
+        let closing: Vec<_> = cases
+            .iter()
+            .filter(|case| case["kind"] == "close")
+            .collect();
         assert_eq!(closing.len(), 2, "{file}");
         for case in closing {
             let mut reader = FrameReader::new(FRAME_MAX);
@@ -129,7 +152,11 @@ fn what_closes_a_deployed_session_is_refused_here() {
 fn chunk_data_stay_where_they_are() {
     let data = Bytes::from(vec![7; 262_144]);
     let content = scp2p_proto::id::ContentId([3; 32]);
-    let answer = Answer::Chunk { content, index: 5, data: data.clone() };
+    let answer = Answer::Chunk {
+        content,
+        index: 5,
+        data: data.clone(),
+    };
     let frame = answer.to_frame(500, 9);
     assert_eq!(frame.body.as_ptr(), data.as_ptr());
     let wire = joined(&frame);

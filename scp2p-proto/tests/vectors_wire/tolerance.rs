@@ -12,15 +12,27 @@ use crate::{cases, hex, joined, name, small};
 fn payloads() {
     let mut seen = 0;
     for case in cases("decoder_tolerance.json") {
-        let Some(bytes) = case.get("decode").map(hex) else { continue };
+        let Some(bytes) = case.get("decode").map(hex) else {
+            continue;
+        };
         let kind: u16 = small(&case["type"]);
         if NOT_SPOKEN.contains(&kind) {
             continue;
         }
         seen += 1;
-        assert_eq!(decodes(kind, &bytes), case["accepted"] == true, "{}", name(&case));
+        assert_eq!(
+            decodes(kind, &bytes),
+            case["accepted"] == true,
+            "{}",
+            name(&case)
+        );
         if case["accepted"] == true && !writes_negative_ttl(&case) {
-            assert_eq!(rewritten(kind, &bytes), hex(&case["canonical"]), "{}", name(&case));
+            assert_eq!(
+                rewritten(kind, &bytes),
+                hex(&case["canonical"]),
+                "{}",
+                name(&case)
+            );
         }
     }
     assert_eq!(seen, 38);
@@ -30,10 +42,17 @@ fn payloads() {
 fn envelopes() {
     let mut seen = 0;
     for case in cases("decoder_tolerance.json") {
-        let Some(bytes) = case.get("envelope_decode").map(hex) else { continue };
+        let Some(bytes) = case.get("envelope_decode").map(hex) else {
+            continue;
+        };
         seen += 1;
         let envelope = Envelope::decode(&bytes);
-        assert_eq!(envelope.is_ok(), case["accepted"] == true, "{}", name(&case));
+        assert_eq!(
+            envelope.is_ok(),
+            case["accepted"] == true,
+            "{}",
+            name(&case)
+        );
         let Ok(envelope) = envelope else { continue };
         let expected = Envelope {
             kind: small(&case["type"]),
@@ -53,9 +72,19 @@ fn payloads_of_a_mebibyte_and_not_more() {
             continue;
         }
         let len: usize = small(&case["payload_len"]);
-        let envelope = Envelope { kind: 501, req_id: 1, flags: 1, payload: vec![0; len].into() };
+        let envelope = Envelope {
+            kind: 501,
+            req_id: 1,
+            flags: 1,
+            payload: vec![0; len].into(),
+        };
         let frame = envelope.clone().into_frame();
-        assert_eq!(frame.len() - 4, small::<usize>(&case["envelope_len"]), "{}", name(&case));
+        assert_eq!(
+            frame.len() - 4,
+            small::<usize>(&case["envelope_len"]),
+            "{}",
+            name(&case)
+        );
         let read = Envelope::decode(&joined(&frame).slice(4..));
         assert_eq!(read.is_ok(), case["accepted"] == true, "{}", name(&case));
         assert_eq!(read.is_ok(), len <= PAYLOAD_MAX);
@@ -75,7 +104,12 @@ fn request_kind(reply: u16) -> Option<u16> {
 }
 
 fn reply(kind: u16, payload: &Bytes) -> Envelope {
-    Envelope { kind, req_id: 1, flags: 1, payload: payload.clone() }
+    Envelope {
+        kind,
+        req_id: 1,
+        flags: 1,
+        payload: payload.clone(),
+    }
 }
 
 fn decodes(kind: u16, payload: &Bytes) -> bool {
@@ -87,17 +121,30 @@ fn decodes(kind: u16, payload: &Bytes) -> bool {
 
 fn rewritten(kind: u16, payload: &Bytes) -> Bytes {
     let frame = match request_kind(kind) {
-        Some(request) => Answer::decode(request, &reply(kind, payload)).expect("it decodes").to_frame(request, 1),
-        None => Request::decode(kind, payload).expect("it decodes").to_frame(1),
+        Some(request) => Answer::decode(request, &reply(kind, payload))
+            .expect("it decodes")
+            .to_frame(request, 1),
+        None => Request::decode(kind, payload)
+            .expect("it decodes")
+            .to_frame(1),
     };
-    Envelope::decode(&joined(&frame).slice(4..)).expect("our own envelope").payload
+    Envelope::decode(&joined(&frame).slice(4..))
+        .expect("our own envelope")
+        .payload
 }
 
 #[test]
 fn error_texts_of_unknown_and_reply_types() {
-    let refused = |kind| Request::decode(kind, &Bytes::new()).expect_err("not a request").to_string();
+    let refused = |kind| {
+        Request::decode(kind, &Bytes::new())
+            .expect_err("not a request")
+            .to_string()
+    };
     assert_eq!(refused(999), "unknown message type 999");
-    assert_eq!(Request::decode(999, &Bytes::new()), Err(RequestError::Unknown(999)));
+    assert_eq!(
+        Request::decode(999, &Bytes::new()),
+        Err(RequestError::Unknown(999))
+    );
     for kind in [401, 403, 498, 501, 503] {
         assert_eq!(refused(kind), "unsupported message type");
     }
