@@ -29,10 +29,10 @@ pub const ITEM_MIME_MAX: usize = 256;
 pub const ITEM_TAGS_MAX: usize = 64;
 /// A tag in bytes; people read it.
 pub const ITEM_TAG_MAX: usize = 256;
-/// A manifest's title in bytes; people read it.
-pub const MANIFEST_TITLE_MAX: usize = 4096;
-/// A manifest's description in bytes; people read it.
-pub const MANIFEST_DESCRIPTION_MAX: usize = 65_536;
+/// A share's title in bytes; people read it.
+pub const TITLE_MAX: usize = 4096;
+/// A share's description in bytes; people read it.
+pub const DESCRIPTION_MAX: usize = 65_536;
 /// Share ids in a manifest's list of communities or recommendations; about 64 KiB of octets.
 pub const MANIFEST_SHARES_MAX: usize = 1024;
 /// Bootstrap hints of a share link; more than anybody needs to find one peer.

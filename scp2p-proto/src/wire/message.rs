@@ -8,8 +8,7 @@ use super::PeerAddr;
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use crate::id::{ContentId, DhtKey, ManifestId, ShareId, ShareKey};
 use crate::limits::{
-    CHUNK_HASHES_MAX, MANIFEST_DESCRIPTION_MAX, MANIFEST_TITLE_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
-    VALUE_MAX,
+    CHUNK_HASHES_MAX, DESCRIPTION_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX, TITLE_MAX, VALUE_MAX,
 };
 
 /// A value of the DHT.
@@ -93,9 +92,9 @@ pub struct PublicShareSummary {
     pub latest_seq: u64,
     /// That revision's manifest.
     pub latest_manifest: ManifestId,
-    /// Its title, at most [`MANIFEST_TITLE_MAX`] bytes.
+    /// Its title, at most [`TITLE_MAX`] bytes.
     pub title: Option<String>,
-    /// Its description, at most [`MANIFEST_DESCRIPTION_MAX`] bytes.
+    /// Its description, at most [`DESCRIPTION_MAX`] bytes.
     pub description: Option<String>,
 }
 
@@ -119,10 +118,8 @@ impl PublicShareSummary {
             "share_pubkey" => key.once(r, Reader::octets),
             "latest_seq" => seq.once(r, Reader::u64),
             "latest_manifest_id" => manifest.once(r, Reader::octets),
-            "title" => title.once(r, |r, name| r.string(name, MANIFEST_TITLE_MAX)),
-            "description" => {
-                description.once(r, |r, name| r.string(name, MANIFEST_DESCRIPTION_MAX))
-            }
+            "title" => title.once(r, |r, name| r.string(name, TITLE_MAX)),
+            "description" => description.once(r, |r, name| r.string(name, DESCRIPTION_MAX)),
             _ => r.skip(),
         })?;
         Ok(PublicShareSummary {
