@@ -1,0 +1,232 @@
+//! From the node's views and replies to their JSON forms.
+
+use scp2p_proto::command;
+use scp2p_proto::io::Transport;
+use scp2p_proto::record;
+use scp2p_proto::view;
+use scp2p_proto::wire::Profile;
+use scp2p_runtime_smol as runtime;
+
+use super::{
+    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, Published, Refused,
+    Session, Share, Started, Subscribed, Subscription, Synced, Text, Visibility,
+};
+
+/// The name of a transport.
+pub fn transport(transport: Transport) -> String {
+    match transport {
+        Transport::Quic => "quic",
+        Transport::Tcp => "tcp",
+    }
+    .to_owned()
+}
+
+/// A search result at this place.
+pub fn hit(number: u64, hit: runtime::SearchHit) -> Hit {
+    Hit {
+        number,
+        share: Text(hit.share),
+        share_title: hit.share_title,
+        path: hit.place,
+        content: Text(hit.content),
+        size: hit.size,
+        mime: hit.mime,
+        tags: hit.tags,
+        score_milli: hit.score_milli,
+    }
+}
+
+impl From<&runtime::Listening> for Listening {
+    fn from(listening: &runtime::Listening) -> Self {
+        Listening { quic: listening.quic.clone(), tcp: listening.tcp.clone() }
+    }
+}
+
+impl From<view::Status> for Identity {
+    fn from(status: view::Status) -> Self {
+        Identity {
+            key: Text(status.key),
+            id: Text(status.id),
+            addresses: status.addresses.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<view::PeerView> for Peer {
+    fn from(peer: view::PeerView) -> Self {
+        Peer {
+            key: Text(peer.key),
+            session: peer.session.map(Session::from),
+            addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+            last_seen: peer.last_seen.map(|at| at.0),
+            score: peer.score,
+            ours: peer.ours,
+        }
+    }
+}
+
+impl From<view::SessionView> for Session {
+    fn from(session: view::SessionView) -> Self {
+        Session {
+            transport: transport(session.transport),
+            remote: session.remote,
+            inbound: session.inbound,
+            profile: match session.profile {
+                Profile::A => "A",
+                Profile::B => "B",
+                Profile::C => "C",
+            }
+            .to_owned(),
+            bound: session.bound,
+            rtt_us: session.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            received: session.received,
+            sent: session.sent,
+        }
+    }
+}
+
+impl From<record::Visibility> for Visibility {
+    fn from(visibility: record::Visibility) -> Self {
+        match visibility {
+            record::Visibility::Private => Visibility::Private,
+            record::Visibility::Public => Visibility::Public,
+        }
+    }
+}
+
+impl From<Visibility> for record::Visibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Private => record::Visibility::Private,
+            Visibility::Public => record::Visibility::Public,
+        }
+    }
+}
+
+impl From<view::ShareView> for Share {
+    fn from(share: view::ShareView) -> Self {
+        Share {
+            id: Text(share.id),
+            name: share.name,
+            title: share.title,
+            seq: share.seq,
+            manifest: share.manifest.map(Text),
+            items: share.items,
+            bytes: share.bytes,
+            visibility: share.visibility.into(),
+            followers: share.followers,
+            changed: share.changed.into_iter().map(|path| path.0).collect(),
+        }
+    }
+}
+
+impl From<view::SubscriptionView> for Subscription {
+    fn from(subscription: view::SubscriptionView) -> Self {
+        Subscription {
+            id: Text(subscription.id),
+            title: subscription.title,
+            seq: subscription.seq,
+            manifest: subscription.manifest.map(Text),
+            items: subscription.items,
+            bytes: subscription.bytes,
+            checked: subscription.checked.map(|at| at.0),
+            providers: subscription.providers,
+        }
+    }
+}
+
+impl From<view::DownloadView> for Download {
+    fn from(download: view::DownloadView) -> Self {
+        Download {
+            id: download.id.0,
+            name: download.name,
+            folder: download.root.0,
+            state: match download.state {
+                view::DownloadState::Running => DownloadState::Running,
+                view::DownloadState::Finished => DownloadState::Finished,
+                view::DownloadState::Failed => DownloadState::Failed,
+            },
+            done: download.done,
+            total: download.total,
+            items_done: download.items_done,
+            items: download.items,
+            rate: download.rate,
+            peers: download.peers.into_iter().map(Giver::from).collect(),
+            waiting: download.waiting,
+        }
+    }
+}
+
+impl From<view::DownloadPeer> for Giver {
+    fn from(peer: view::DownloadPeer) -> Self {
+        Giver { key: Text(peer.key), bytes: peer.bytes }
+    }
+}
+
+impl From<record::Manifest> for Catalog {
+    fn from(manifest: record::Manifest) -> Self {
+        Catalog {
+            share: Text(manifest.share),
+            seq: manifest.seq,
+            title: manifest.title,
+            description: manifest.description,
+            visibility: manifest.visibility.into(),
+            created: manifest.created_at.0,
+            items: manifest.items.into_iter().map(Item::from).collect(),
+        }
+    }
+}
+
+impl From<record::Item> for Item {
+    fn from(item: record::Item) -> Self {
+        Item {
+            path: item.path.unwrap_or(item.name),
+            content: Text(item.content),
+            size: item.size,
+            mime: item.mime,
+            tags: item.tags,
+        }
+    }
+}
+
+impl From<runtime::Published> for Published {
+    fn from(published: runtime::Published) -> Self {
+        Published {
+            share: Text(published.share),
+            seq: published.seq,
+            manifest: Text(published.manifest),
+            items: published.items,
+            bytes: published.bytes,
+            link: published.link.to_string(),
+        }
+    }
+}
+
+impl From<runtime::Subscribed> for Subscribed {
+    fn from(subscribed: runtime::Subscribed) -> Self {
+        Subscribed { share: Text(subscribed.share), new: subscribed.new }
+    }
+}
+
+impl From<runtime::Synced> for Synced {
+    fn from(synced: runtime::Synced) -> Self {
+        Synced { shares: synced.shares, updated: synced.updated }
+    }
+}
+
+impl From<runtime::Started> for Started {
+    fn from(started: runtime::Started) -> Self {
+        Started {
+            download: started.download.0,
+            items: started.items,
+            bytes: started.bytes,
+            refused: started.refused.into_iter().map(Refused::from).collect(),
+        }
+    }
+}
+
+impl From<command::RefusedItem> for Refused {
+    fn from(item: command::RefusedItem) -> Self {
+        Refused { path: item.path, reason: item.reason.to_string() }
+    }
+}

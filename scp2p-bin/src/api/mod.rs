@@ -1,0 +1,443 @@
+//! The control API: HTTP/1.1 and JSON over a Unix socket in the data directory, described in
+//! `docs/control-api.md`. Here are the forms that requests and answers have; strings that come
+//! from others are in them as they came.
+
+mod client;
+mod convert;
+mod event;
+mod query;
+mod routes;
+mod server;
+mod text;
+
+use std::net::SocketAddr;
+
+use scp2p_proto::id::{ContentId, ManifestId, NodeId, NodeKey, ShareId};
+use serde::{Deserialize, Serialize};
+
+pub use client::{Client, ClientError, EventLines};
+pub use event::{EventLine, Happened};
+pub use server::{Node, Server, ServerError};
+pub use text::Text;
+
+/// The part of every path before the route.
+pub const PREFIX: &str = "/v1/";
+/// The longest request body in bytes: as long as a publish request with many paths needs.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Where a node listens.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listening {
+    /// For QUIC.
+    pub quic: Vec<SocketAddr>,
+    /// For TLS over TCP.
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// `GET status`, and what `scp2p node --json` prints when it is ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The node's process.
+    pub pid: u32,
+    /// Its data directory.
+    pub data_dir: String,
+    /// Its control socket.
+    pub control: String,
+    /// Its key.
+    pub key: Text<NodeKey>,
+    /// Its place in the DHT.
+    pub id: Text<NodeId>,
+    /// Where it listens.
+    pub listening: Listening,
+    /// Where others can reach it, as far as it knows.
+    pub addresses: Vec<String>,
+    /// Peers with a session.
+    pub connected: u32,
+    /// Peers in the address book.
+    pub known: u32,
+    /// Contacts in the routing table.
+    pub contacts: u32,
+    /// DHT values held.
+    pub values: u32,
+    /// Own shares.
+    pub shares: u32,
+    /// Subscriptions.
+    pub subscriptions: u32,
+    /// Unfinished downloads.
+    pub downloads: u32,
+    /// Contents served.
+    pub sources: u32,
+    /// Content bytes received and verified since the start.
+    pub downloaded: u64,
+    /// Content bytes sent since the start.
+    pub uploaded: u64,
+}
+
+/// `GET id`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The node's key.
+    pub key: Text<NodeKey>,
+    /// Its place in the DHT.
+    pub id: Text<NodeId>,
+    /// Where others can reach it, as far as it knows.
+    pub addresses: Vec<String>,
+}
+
+/// An entry of `GET peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its key.
+    pub key: Text<NodeKey>,
+    /// The session, if there is one.
+    pub session: Option<Session>,
+    /// Addresses it was reached at, newest first.
+    pub addresses: Vec<String>,
+    /// When it was last connected, in seconds since 1970.
+    pub last_seen: Option<u64>,
+    /// Experience with it, from -100 to 100.
+    pub score: i32,
+    /// Whether it was ever seen bound to its channel.
+    pub ours: bool,
+}
+
+/// A session with a peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// `quic` or `tcp`.
+    pub transport: String,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Whether the peer dialled.
+    pub inbound: bool,
+    /// The hello profile: `A`, `B` or `C`.
+    pub profile: String,
+    /// Whether it is bound to its TLS channel.
+    pub bound: bool,
+    /// The last round trip in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}
+
+/// Who may list a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Who has the link.
+    Private,
+    /// Everybody.
+    Public,
+}
+
+/// An entry of `GET shares`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its id.
+    pub id: Text<ShareId>,
+    /// Its local name.
+    pub name: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its newest revision, 0 before the first.
+    pub seq: u64,
+    /// That revision's manifest.
+    pub manifest: Option<Text<ManifestId>>,
+    /// Items in it.
+    pub items: u32,
+    /// Bytes of all items.
+    pub bytes: u64,
+    /// Who may list it.
+    pub visibility: Visibility,
+    /// Peers connected now that follow it.
+    pub followers: u32,
+    /// Published files that changed and are not served.
+    pub changed: Vec<String>,
+}
+
+/// An entry of `GET subscriptions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The share.
+    pub id: Text<ShareId>,
+    /// The title of the newest catalog.
+    pub title: Option<String>,
+    /// The newest revision held, 0 before the first.
+    pub seq: u64,
+    /// Its manifest.
+    pub manifest: Option<Text<ManifestId>>,
+    /// Items in it.
+    pub items: u32,
+    /// Bytes of all items.
+    pub bytes: u64,
+    /// When somebody was last asked successfully, in seconds since 1970.
+    pub checked: Option<u64>,
+    /// Peers that serve it, as far as known.
+    pub providers: u32,
+}
+
+/// How a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownloadState {
+    /// Getting on, or looking for somebody who has it.
+    Running,
+    /// Complete.
+    Finished,
+    /// It cannot go on by itself.
+    Failed,
+}
+
+/// An entry of `GET downloads`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Download {
+    /// Its number.
+    pub id: u64,
+    /// What it is called.
+    pub name: String,
+    /// Where it is written.
+    pub folder: String,
+    /// How it stands.
+    pub state: DownloadState,
+    /// Verified bytes on disk.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Items complete.
+    pub items_done: u32,
+    /// Items in all.
+    pub items: u32,
+    /// Bytes received per second, lately.
+    pub rate: u64,
+    /// What peers gave to it.
+    pub peers: Vec<Giver>,
+    /// What it waits for, for people.
+    pub waiting: Option<String>,
+}
+
+/// What one peer gave to a download.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Giver {
+    /// The peer.
+    pub key: Text<NodeKey>,
+    /// Verified bytes from it.
+    pub bytes: u64,
+}
+
+/// `GET catalog?share=`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// The share.
+    pub share: Text<ShareId>,
+    /// The revision.
+    pub seq: u64,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its description.
+    pub description: Option<String>,
+    /// Who may list it.
+    pub visibility: Visibility,
+    /// When its owner made it, in seconds since 1970.
+    pub created: u64,
+    /// What is in it.
+    pub items: Vec<Item>,
+}
+
+/// An item of a catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its path in the share, or its name.
+    pub path: String,
+    /// Its content.
+    pub content: Text<ContentId>,
+    /// Its size.
+    pub size: u64,
+    /// Its media type.
+    pub mime: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
+/// `GET link?share=`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The link.
+    pub link: String,
+}
+
+/// `GET search?q=&share=&offset=&limit=`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// Results in all.
+    pub total: u64,
+    /// The results asked for, best first.
+    pub hits: Vec<Hit>,
+}
+
+/// A search result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// Its place among all results; the first is 1.
+    pub number: u64,
+    /// The share.
+    pub share: Text<ShareId>,
+    /// The share's title.
+    pub share_title: Option<String>,
+    /// The item's path in the share, or its name.
+    pub path: String,
+    /// Its content.
+    pub content: Text<ContentId>,
+    /// Its size.
+    pub size: u64,
+    /// Its media type.
+    pub mime: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// How well it matches, in thousandths.
+    pub score_milli: u32,
+}
+
+/// What `POST publish` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishRequest {
+    /// The share's local name.
+    pub name: String,
+    /// Files and folders, absolute.
+    pub paths: Vec<String>,
+    /// Title; none keeps that of the last revision.
+    pub title: Option<String>,
+    /// Description; none keeps that of the last revision.
+    pub description: Option<String>,
+    /// Tags for every item; none keeps those of the last revision.
+    pub tags: Option<Vec<String>>,
+    /// Visibility; none keeps that of the last revision, private at first.
+    pub visibility: Option<Visibility>,
+}
+
+/// What `POST publish` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// The share.
+    pub share: Text<ShareId>,
+    /// Its new sequence number.
+    pub seq: u64,
+    /// The manifest.
+    pub manifest: Text<ManifestId>,
+    /// How many items it lists.
+    pub items: u32,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// The link to give to others.
+    pub link: String,
+}
+
+/// What `POST subscribe` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscribeRequest {
+    /// The link.
+    pub link: String,
+}
+
+/// What `POST subscribe` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The share.
+    pub share: Text<ShareId>,
+    /// False if it was followed already.
+    pub new: bool,
+}
+
+/// What `POST unsubscribe` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnsubscribeRequest {
+    /// The share.
+    pub share: Text<ShareId>,
+}
+
+/// What `POST sync` takes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// The share; none for all.
+    pub share: Option<Text<ShareId>>,
+}
+
+/// What `POST sync` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Synced {
+    /// How many shares were looked up.
+    pub shares: u32,
+    /// How many of them got a newer revision.
+    pub updated: u32,
+}
+
+/// What `POST get` takes: either a share, perhaps with a path, or a content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetRequest {
+    /// The share.
+    pub share: Option<Text<ShareId>>,
+    /// An item's path or a folder in the share; none for all of it.
+    pub path: Option<String>,
+    /// The content.
+    pub content: Option<Text<ContentId>>,
+    /// The folder to write into, absolute.
+    pub folder: String,
+}
+
+/// What `POST get` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// The download.
+    pub download: u64,
+    /// Items that will be fetched.
+    pub items: u32,
+    /// Bytes they have.
+    pub bytes: u64,
+    /// Items refused for their names.
+    pub refused: Vec<Refused>,
+}
+
+/// An item that is not downloaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Its path in the catalog.
+    pub path: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What `POST cancel` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// The download.
+    pub download: u64,
+}
+
+/// The answer to what has nothing to tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// The body of every answer that is not 200.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ApiError,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// For programs, one word.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}

@@ -1,0 +1,67 @@
+//! The node itself.
+
+use crate::api;
+
+use super::table::pairs;
+use super::{count, short, shown, size};
+
+/// `scp2p status`.
+pub fn status(status: &api::Status) -> String {
+    pairs(&[
+        ("key", status.key.to_string()),
+        ("id", status.id.to_string()),
+        ("listening", listening(&status.listening)),
+        ("reachable", addresses(&status.addresses)),
+        (
+            "peers",
+            format!("{} connected, {} known, {} in the routing table", status.connected, status.known, status.contacts),
+        ),
+        ("shares", format!("{} own, {} followed", status.shares, status.subscriptions)),
+        ("downloads", format!("{} unfinished", status.downloads)),
+        (
+            "serving",
+            format!(
+                "{}, {}",
+                count(status.sources, "content", "contents"),
+                count(status.values, "DHT value", "DHT values")
+            ),
+        ),
+        ("traffic", format!("{} of content received, {} sent", size(status.downloaded), size(status.uploaded))),
+        ("data", shown(&status.data_dir)),
+        ("program", format!("scp2p {}, process {}", shown(&status.version), status.pid)),
+    ])
+}
+
+/// `scp2p id`.
+pub fn identity(identity: &api::Identity) -> String {
+    pairs(&[
+        ("key", identity.key.to_string()),
+        ("id", identity.id.to_string()),
+        ("reachable", addresses(&identity.addresses)),
+    ])
+}
+
+/// The line that `scp2p node` prints when it is ready.
+pub fn ready(status: &api::Status) -> String {
+    format!(
+        "scp2p node {} ready; {}; control socket {}\n",
+        short(&status.key),
+        listening(&status.listening),
+        shown(&status.control)
+    )
+}
+
+fn listening(listening: &api::Listening) -> String {
+    let named = |name: &str, list: &[std::net::SocketAddr]| {
+        list.iter().map(|address| format!("{name} {address}")).collect::<Vec<_>>()
+    };
+    let all = [named("quic", &listening.quic), named("tcp", &listening.tcp)].concat();
+    if all.is_empty() { "not listening".to_owned() } else { all.join(", ") }
+}
+
+fn addresses(addresses: &[String]) -> String {
+    if addresses.is_empty() {
+        return "not known yet".to_owned();
+    }
+    addresses.iter().map(|address| shown(address)).collect::<Vec<_>>().join(", ")
+}
