@@ -63,10 +63,16 @@ impl Cli {
             };
         }
         let command = words.first().copied().unwrap_or_default();
-        let known = <Command as SubCommands>::COMMANDS.iter().any(|info| info.name == command);
+        let known = <Command as SubCommands>::COMMANDS
+            .iter()
+            .any(|info| info.name == command);
         Cli::from_args(&["scp2p"], &words).map_err(|mut exit| {
             if exit.status.is_err() {
-                let of = if known { format!("{command} ") } else { String::new() };
+                let of = if known {
+                    format!("{command} ")
+                } else {
+                    String::new()
+                };
                 exit.output = format!("{}\nSee: scp2p {of}--help\n", exit.output.trim_end());
             }
             exit
@@ -129,12 +135,12 @@ pub struct Common {
 
 /// Defines the arguments of a command: its own, and `--data-dir` and `--json`.
 macro_rules! command_args {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* }) => {
-        $(#[$meta])*
+    ($(#[$doc:meta])* $name:ident = $command:tt { $($own:tt)* }) => {
+        $(#[$doc])*
         #[derive(FromArgs, Debug, PartialEq)]
-        #[argh(help_triggers("-h", "--help"))]
+        #[argh(subcommand, name = $command, help_triggers("-h", "--help"))]
         pub struct $name {
-            $($(#[$field_meta])* pub $field: $ty,)*
+            $($own)*
 
             /// the node's data directory (SCP2P_DATA_DIR)
             #[argh(option, arg_name = "dir")]
@@ -157,31 +163,30 @@ macro_rules! command_args {
 command_args! {
     /// Run a node until it is told to stop. Options beat environment variables (in parentheses),
     /// which beat defaults.
-    #[argh(subcommand, name = "node")]
-    NodeArgs {
+    NodeArgs = "node" {
         /// listen for QUIC on IP:PORT; repeat for more, "" for none; default UDP 7000 on IPv4 and IPv6 (SCP2P_BIND_QUIC, comma separated)
         #[argh(option, arg_name = "ip:port")]
-        bind_quic: Vec<String>,
+        pub bind_quic: Vec<String>,
 
         /// listen for TLS on IP:PORT; repeat for more, "" for none; default TCP 7001 on IPv4 and IPv6 (SCP2P_BIND_TCP, comma separated)
         #[argh(option, arg_name = "ip:port")]
-        bind_tcp: Vec<String>,
+        pub bind_tcp: Vec<String>,
 
         /// peers to start from, [tcp://|quic://]HOST:PORT[@KEY]; repeat or separate by commas (SCP2P_BOOTSTRAP)
         #[argh(option, arg_name = "peer")]
-        bootstrap: Vec<String>,
+        pub bootstrap: Vec<String>,
 
         /// refuse peers that cannot prove that nobody sits between us and them
         #[argh(switch)]
-        require_binding: bool,
+        pub require_binding: bool,
 
         /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
         #[argh(option, arg_name = "level")]
-        log_level: Option<String>,
+        pub log_level: Option<String>,
 
         /// stop when standard input ends, for programs that start a node
         #[argh(switch)]
-        stop_on_stdin_eof: bool,
+        pub stop_on_stdin_eof: bool,
     }
 }
 
@@ -201,189 +206,172 @@ pub struct DemoArgs {
 
 command_args! {
     /// Show the node at a glance.
-    #[argh(subcommand, name = "status")]
-    StatusArgs {}
+    StatusArgs = "status" {}
 }
 
 command_args! {
     /// Show the node's key, id and addresses.
-    #[argh(subcommand, name = "id")]
-    IdArgs {}
+    IdArgs = "id" {}
 }
 
 command_args! {
     /// List the peers known.
-    #[argh(subcommand, name = "peers")]
-    PeersArgs {}
+    PeersArgs = "peers" {}
 }
 
 command_args! {
     /// Publish files and folders as the next revision of an own share, which is made if there is none.
     /// They stay where they are and must not change; publish again after a change.
-    #[argh(subcommand, name = "publish")]
-    PublishArgs {
+    PublishArgs = "publish" {
         /// files and folders
         #[argh(positional, arg_name = "path")]
-        paths: Vec<PathBuf>,
+        pub paths: Vec<PathBuf>,
 
         /// the share's name on this node
         #[argh(option, arg_name = "name")]
-        share: String,
+        pub share: String,
 
         /// title shown to subscribers
         #[argh(option, arg_name = "text")]
-        title: Option<String>,
+        pub title: Option<String>,
 
         /// description shown to subscribers
         #[argh(option, arg_name = "text")]
-        description: Option<String>,
+        pub description: Option<String>,
 
         /// tag for every item; repeat for more
         #[argh(option, arg_name = "text")]
-        tag: Vec<String>,
+        pub tag: Vec<String>,
 
         /// peers may list the share
         #[argh(switch)]
-        public: bool,
+        pub public: bool,
 
         /// only who has the link finds the share (default at first)
         #[argh(switch)]
-        private: bool,
+        pub private: bool,
     }
 }
 
 command_args! {
     /// List the own shares.
-    #[argh(subcommand, name = "shares")]
-    SharesArgs {}
+    SharesArgs = "shares" {}
 }
 
 command_args! {
     /// Print the link of a share, to give to others.
-    #[argh(subcommand, name = "link")]
-    LinkArgs {
+    LinkArgs = "link" {
         /// the share
         #[argh(positional)]
-        share: String,
+        pub share: String,
     }
 }
 
 command_args! {
     /// Follow a share.
-    #[argh(subcommand, name = "subscribe")]
-    SubscribeArgs {
+    SubscribeArgs = "subscribe" {
         /// the link, scp2p://s/...
         #[argh(positional)]
-        link: String,
+        pub link: String,
     }
 }
 
 command_args! {
     /// Stop following a share. What was downloaded stays.
-    #[argh(subcommand, name = "unsubscribe")]
-    UnsubscribeArgs {
+    UnsubscribeArgs = "unsubscribe" {
         /// the share
         #[argh(positional)]
-        share: String,
+        pub share: String,
     }
 }
 
 command_args! {
     /// List the shares followed.
-    #[argh(subcommand, name = "subscriptions")]
-    SubscriptionsArgs {}
+    SubscriptionsArgs = "subscriptions" {}
 }
 
 command_args! {
     /// Look for new revisions now, of one share or of all.
-    #[argh(subcommand, name = "sync")]
-    SyncArgs {
+    SyncArgs = "sync" {
         /// the share
         #[argh(positional)]
-        share: Option<String>,
+        pub share: Option<String>,
     }
 }
 
 command_args! {
     /// List what is in a share.
-    #[argh(subcommand, name = "browse")]
-    BrowseArgs {
+    BrowseArgs = "browse" {
         /// the share
         #[argh(positional)]
-        share: String,
+        pub share: String,
 
         /// only what is at or below this path
         #[argh(option)]
-        path: Option<String>,
+        pub path: Option<String>,
     }
 }
 
 command_args! {
     /// Search the shares followed. The results are numbered; `get`, `browse` and others take the numbers.
-    #[argh(subcommand, name = "search")]
-    SearchArgs {
+    SearchArgs = "search" {
         /// words
         #[argh(positional)]
-        query: Vec<String>,
+        pub query: Vec<String>,
 
         /// results at most, 1 to 200; default 20
         #[argh(option, default = "20")]
-        limit: u32,
+        pub limit: u32,
 
         /// results to skip
         #[argh(option, default = "0")]
-        offset: u32,
+        pub offset: u32,
 
         /// search this share only
         #[argh(option)]
-        share: Option<String>,
+        pub share: Option<String>,
     }
 }
 
 command_args! {
     /// Download: SHARE, SHARE/PATH, a content id, or the number of a search result.
-    #[argh(subcommand, name = "get")]
-    GetArgs {
+    GetArgs = "get" {
         /// what to download
         #[argh(positional)]
-        what: String,
+        pub what: String,
 
         /// folder to write into; default the current one
         #[argh(option, short = 'o', arg_name = "dir")]
-        output: Option<PathBuf>,
+        pub output: Option<PathBuf>,
 
         /// do not wait until it is complete
         #[argh(switch, short = 'd')]
-        detach: bool,
+        pub detach: bool,
     }
 }
 
 command_args! {
     /// List the downloads.
-    #[argh(subcommand, name = "downloads")]
-    DownloadsArgs {}
+    DownloadsArgs = "downloads" {}
 }
 
 command_args! {
     /// End a download and delete its partial files.
-    #[argh(subcommand, name = "cancel")]
-    CancelArgs {
+    CancelArgs = "cancel" {
         /// its number in `downloads`
         #[argh(positional)]
-        id: u64,
+        pub id: u64,
     }
 }
 
 command_args! {
     /// Print what happens, as it happens.
-    #[argh(subcommand, name = "events")]
-    EventsArgs {}
+    EventsArgs = "events" {}
 }
 
 command_args! {
     /// Stop the node.
-    #[argh(subcommand, name = "stop")]
-    StopArgs {}
+    StopArgs = "stop" {}
 }
 
 #[cfg(test)]
@@ -400,7 +388,9 @@ mod tests {
         let one = parse("publish a b --share=photos --tag=x=y --json").expect("accepted");
         let two = parse("publish a b --share photos --tag x=y --json").expect("accepted");
         assert_eq!(one, two);
-        let Some(Command::Publish(args)) = one.command else { panic!("not publish") };
+        let Some(Command::Publish(args)) = one.command else {
+            panic!("not publish")
+        };
         assert_eq!(args.paths, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(args.tag, ["x=y"]);
         assert!(args.common().json);
@@ -409,7 +399,9 @@ mod tests {
     #[test]
     fn words_after_two_dashes_are_no_options() {
         let cli = parse("search -- --limit=3 help").expect("accepted");
-        let Some(Command::Search(args)) = cli.command else { panic!("not search") };
+        let Some(Command::Search(args)) = cli.command else {
+            panic!("not search")
+        };
         assert_eq!(args.query, ["--limit=3", "help"]);
         assert_eq!(args.limit, 20);
     }
@@ -417,14 +409,25 @@ mod tests {
     #[test]
     fn help_is_a_word_to_search_for_but_a_command_of_its_own() {
         let cli = parse("search help").expect("accepted");
-        let Some(Command::Search(args)) = cli.command else { panic!("not search") };
+        let Some(Command::Search(args)) = cli.command else {
+            panic!("not search")
+        };
         assert_eq!(args.query, ["help"]);
         for line in ["help get", "get --help", "--help get", "get -h"] {
             let exit = parse(line).expect_err("help");
             assert_eq!(exit.status, Ok(()), "{line}");
-            assert!(exit.output.contains("SHARE/PATH"), "{line}: {}", exit.output);
+            assert!(
+                exit.output.contains("SHARE/PATH"),
+                "{line}: {}",
+                exit.output
+            );
         }
-        assert!(parse("help").expect_err("help").output.contains("subscriptions"));
+        assert!(
+            parse("help")
+                .expect_err("help")
+                .output
+                .contains("subscriptions")
+        );
     }
 
     #[test]

@@ -8,7 +8,9 @@ use scp2p_proto::id::ShareId;
 use serde::Serialize;
 use smol::Timer;
 
-use crate::api::{Client, ClientError, GetRequest, Item, PublishRequest, Started, Text, Visibility};
+use crate::api::{
+    Client, ClientError, GetRequest, Item, PublishRequest, Started, Text, Visibility,
+};
 use crate::cli::{BrowseArgs, Common, GetArgs, PublishArgs, SearchArgs};
 use crate::failure::{Failure, Misuse};
 use crate::progress::{self, Progress};
@@ -36,7 +38,11 @@ impl Session {
     /// No data directory is known.
     pub fn new(common: &Common) -> Result<Session, Failure> {
         let data_dir = dirs::data_dir(common.data_dir.as_deref(), |name| env::var_os(name))?;
-        Ok(Session { client: Client::new(&data_dir), data_dir, json: common.json })
+        Ok(Session {
+            client: Client::new(&data_dir),
+            data_dir,
+            json: common.json,
+        })
     }
 
     /// Asks the node and prints the answer.
@@ -65,7 +71,11 @@ impl Session {
         }
         let request = PublishRequest {
             name: args.share.clone(),
-            paths: args.paths.iter().map(|path| existing(path)).collect::<Result<_, _>>()?,
+            paths: args
+                .paths
+                .iter()
+                .map(|path| existing(path))
+                .collect::<Result<_, _>>()?,
             title: args.title.clone(),
             description: args.description.clone(),
             tags: (!args.tag.is_empty()).then(|| args.tag.clone()),
@@ -87,7 +97,11 @@ impl Session {
     /// `scp2p link`.
     pub async fn link(&self, share: &str) -> Result<(), Failure> {
         let share = self.share(share).await?;
-        self.show(async |client| client.link(&share).await, |link| format!("{}\n", output::shown(&link.link))).await
+        self.show(
+            async |client| client.link(&share).await,
+            |link| format!("{}\n", output::shown(&link.link)),
+        )
+        .await
     }
 
     /// `scp2p subscribe`.
@@ -102,14 +116,16 @@ impl Session {
                 format!("{} is followed already\n", subscribed.share)
             }
         };
-        self.show(async |client| client.subscribe(link).await, answer).await
+        self.show(async |client| client.subscribe(link).await, answer)
+            .await
     }
 
     /// `scp2p unsubscribe`.
     pub async fn unsubscribe(&self, share: &str) -> Result<(), Failure> {
         let share = self.share(share).await?;
         let answer = |_: &_| format!("{share} is no longer followed; what was downloaded stays\n");
-        self.show(async |client| client.unsubscribe(share).await, answer).await
+        self.show(async |client| client.unsubscribe(share).await, answer)
+            .await
     }
 
     /// `scp2p sync`.
@@ -125,7 +141,8 @@ impl Session {
                 synced.updated
             )
         };
-        self.show(async |client| client.sync(share).await, answer).await
+        self.show(async |client| client.sync(share).await, answer)
+            .await
     }
 
     /// `scp2p browse`.
@@ -138,7 +155,9 @@ impl Session {
                 return Err(resolve::ResolveError::Unknown(path.clone()).into());
             }
         }
-        self.print(&catalog, |catalog| output::catalog(catalog, &catalog.items.iter().collect::<Vec<_>>()))
+        self.print(&catalog, |catalog| {
+            output::catalog(catalog, &catalog.items.iter().collect::<Vec<_>>())
+        })
     }
 
     /// `scp2p search`.
@@ -153,7 +172,10 @@ impl Session {
             Some(share) => Some(self.share(share).await?),
             None => None,
         };
-        let found = self.client.search(&args.query.join(" "), share, args.offset, args.limit).await?;
+        let found = self
+            .client
+            .search(&args.query.join(" "), share, args.offset, args.limit)
+            .await?;
         resolve::keep_hits(&self.data_dir, &found.hits)
             .map_err(|error| Failure::File(dirs::last_search(&self.data_dir), error))?;
         self.print(&found, output::found)
@@ -167,7 +189,12 @@ impl Session {
             Target::Share { share, path } => (Some(Text(share)), path, None),
             Target::Content(content) => (None, None, Some(Text(content))),
         };
-        let request = GetRequest { share, path, content, folder: utf8(folder)? };
+        let request = GetRequest {
+            share,
+            path,
+            content,
+            folder: utf8(folder)?,
+        };
         let started = self.client.get(&request).await?;
         for item in &started.refused {
             if !self.json {
@@ -175,20 +202,29 @@ impl Session {
                 eprintln!("scp2p: not downloaded: {path}: {reason}");
             }
         }
-        if args.detach { self.print(&started, started_line) } else { self.wait(&started).await }
+        if args.detach {
+            self.print(&started, started_line)
+        } else {
+            self.wait(&started).await
+        }
     }
 
     /// `scp2p cancel`.
     pub async fn cancel(&self, id: u64) -> Result<(), Failure> {
         let answer = |_: &_| format!("download {id} ended, its partial files are deleted\n");
-        self.show(async |client| client.cancel(id).await, answer).await
+        self.show(async |client| client.cancel(id).await, answer)
+            .await
     }
 
     /// `scp2p events`.
     pub async fn events(&self) -> Result<(), Failure> {
         let mut events = self.client.events().await?;
         while let Some((line, event)) = events.next().await? {
-            let text = if self.json { String::from_utf8_lossy(&line).into_owned() } else { output::event(&event) };
+            let text = if self.json {
+                String::from_utf8_lossy(&line).into_owned()
+            } else {
+                output::event(&event)
+            };
             if !output::print(&text).map_err(|error| Failure::System("standard output", error))? {
                 break;
             }
@@ -202,7 +238,9 @@ impl Session {
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             match self.client.id().await {
-                Err(ClientError::NoNode { .. }) => return self.print(&done, |_| "stopped\n".to_owned()),
+                Err(ClientError::NoNode { .. }) => {
+                    return self.print(&done, |_| "stopped\n".to_owned());
+                }
                 Ok(_) | Err(_) if Instant::now() > deadline => return Err(Failure::StillRunning),
                 Ok(_) | Err(_) => drop(Timer::after(STOP_POLL).await),
             }
@@ -220,13 +258,19 @@ impl Session {
                 output::count(download.items, "item", "items"),
                 output::size(download.total),
                 begun.elapsed().as_secs_f64(),
-                if givers.is_empty() { String::new() } else { format!(", from {givers}") }
+                if givers.is_empty() {
+                    String::new()
+                } else {
+                    format!(", from {givers}")
+                }
             )
         })
     }
 
     async fn share(&self, text: &str) -> Result<ShareId, Failure> {
-        Ok(Known::load(&self.client, &self.data_dir).await?.share(text)?)
+        Ok(Known::load(&self.client, &self.data_dir)
+            .await?
+            .share(text)?)
     }
 
     async fn target(&self, text: &str) -> Result<Target, Failure> {
@@ -237,9 +281,19 @@ impl Session {
         Ok(known.target(text)?)
     }
 
-    fn print<T: Serialize>(&self, value: &T, print: impl FnOnce(&T) -> String) -> Result<(), Failure> {
-        let printed = if self.json { output::print_json(value) } else { output::print(&print(value)) };
-        printed.map(drop).map_err(|error| Failure::System("standard output", error))
+    fn print<T: Serialize>(
+        &self,
+        value: &T,
+        print: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let printed = if self.json {
+            output::print_json(value)
+        } else {
+            output::print(&print(value))
+        };
+        printed
+            .map(drop)
+            .map_err(|error| Failure::System("standard output", error))
     }
 }
 
@@ -255,7 +309,11 @@ fn started_line(started: &Started) -> String {
 /// Whether an item is the path itself or in the folder of that path.
 fn is_below(item: &Item, path: &str) -> bool {
     let path = path.trim_matches('/');
-    path.is_empty() || item.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.is_empty()
+        || item
+            .path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The absolute form of a path that is there, with the name that the user gave it.
@@ -269,7 +327,10 @@ fn existing(path: &Path) -> Result<String, Failure> {
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     let failed = |error: io::Error| Failure::File(path.to_owned(), error);
     let absolute = path::absolute(path).map_err(failed)?;
-    if absolute.components().any(|part| part == Component::ParentDir) {
+    if absolute
+        .components()
+        .any(|part| part == Component::ParentDir)
+    {
         return fs::canonicalize(&absolute).map_err(failed);
     }
     // Collecting the components drops a slash at the end.
@@ -277,7 +338,9 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn utf8(path: PathBuf) -> Result<String, Failure> {
-    path.into_os_string().into_string().map_err(|path| Misuse::NotUtf8(path.into()).into())
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| Misuse::NotUtf8(path.into()).into())
 }
 
 #[cfg(test)]
@@ -312,6 +375,9 @@ mod tests {
         assert_eq!(Path::new(&given("link/.")), dir.join("link"));
         assert_eq!(Path::new(&given("folder/")), dir.join("folder"));
         assert_eq!(Path::new(&given("folder/..")), dir);
-        assert!(matches!(existing(&dir.join("none")), Err(Failure::File(..))));
+        assert!(matches!(
+            existing(&dir.join("none")),
+            Err(Failure::File(..))
+        ));
     }
 }

@@ -16,17 +16,25 @@ const DIR_MODE: u32 = 0o700;
 ///
 /// # Errors
 /// It is empty, or there is no home directory.
-pub fn data_dir(option: Option<&Path>, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, SettingError> {
+pub fn data_dir(
+    option: Option<&Path>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, SettingError> {
     let (name, dir) = match (option, env("SCP2P_DATA_DIR")) {
         (Some(dir), _) => ("--data-dir", dir.to_owned()),
         (None, Some(dir)) => ("SCP2P_DATA_DIR", PathBuf::from(dir)),
         (None, None) => {
-            let dirs = directories::ProjectDirs::from("", "", "scp2p").ok_or(SettingError::NoHome)?;
+            let dirs =
+                directories::ProjectDirs::from("", "", "scp2p").ok_or(SettingError::NoHome)?;
             ("--data-dir", dirs.data_dir().to_owned())
         }
     };
     if dir.as_os_str().is_empty() {
-        return Err(SettingError::Value { name, value: String::new(), takes: "a directory" });
+        return Err(SettingError::Value {
+            name,
+            value: String::new(),
+            takes: "a directory",
+        });
     }
     std::path::absolute(&dir).map_err(|_| SettingError::NoCurrentDir(dir))
 }
@@ -48,7 +56,11 @@ pub fn last_search(data_dir: &Path) -> PathBuf {
 /// It cannot be used.
 pub fn prepare(dir: &Path) -> Result<(), DataDirError> {
     let failed = |error: io::Error| DataDirError::Io(dir.to_owned(), error);
-    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(failed)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIR_MODE)
+        .create(dir)
+        .map_err(failed)?;
     let metadata = fs::metadata(dir).map_err(failed)?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(DataDirError::Foreign(dir.to_owned()));
@@ -77,14 +89,22 @@ impl fmt::Display for DataDirError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DataDirError::Foreign(dir) => {
-                write!(f, "{}: the data directory belongs to another user; choose one with --data-dir", dir.display())
+                write!(
+                    f,
+                    "{}: the data directory belongs to another user; choose one with --data-dir",
+                    dir.display()
+                )
             }
             DataDirError::Open(dir) => write!(
                 f,
                 "{0}: other users can enter this directory; if it is the data directory, run: chmod 700 {0}",
                 dir.display()
             ),
-            DataDirError::Io(dir, error) => write!(f, "{}: not usable as data directory: {error}", dir.display()),
+            DataDirError::Io(dir, error) => write!(
+                f,
+                "{}: not usable as data directory: {error}",
+                dir.display()
+            ),
         }
     }
 }
@@ -130,6 +150,9 @@ mod tests {
         let file = temp.path().join("file");
         fs::write(&file, "x").expect("written");
         assert!(matches!(prepare(&file), Err(DataDirError::Io(..))));
-        assert!(matches!(prepare(&file.join("below")), Err(DataDirError::Io(..))));
+        assert!(matches!(
+            prepare(&file.join("below")),
+            Err(DataDirError::Io(..))
+        ));
     }
 }

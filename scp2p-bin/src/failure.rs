@@ -89,7 +89,9 @@ impl Failure {
             Failure::Setting(_) | Failure::Usage(_) => USAGE,
             Failure::Client(ClientError::NoNode { .. }) => NO_NODE,
             Failure::Client(ClientError::Refused(error)) => match error.code.as_str() {
-                "unknown_share" | "unknown_download" | "unknown_content" | "no_such_item" => NOT_FOUND,
+                "unknown_share" | "unknown_download" | "unknown_content" | "no_such_item" => {
+                    NOT_FOUND
+                }
                 "bad_link" => USAGE,
                 _ => FAILED,
             },
@@ -124,8 +126,14 @@ impl Failure {
     /// Tells the user on standard error, as JSON if that is wanted.
     pub fn report(&self, json: bool) {
         if json {
-            let error = ApiError { code: self.code().to_owned(), message: self.to_string() };
-            eprintln!("{}", serde_json::to_string(&ErrorBody { error }).unwrap_or_default());
+            let error = ApiError {
+                code: self.code().to_owned(),
+                message: self.to_string(),
+            };
+            eprintln!(
+                "{}",
+                serde_json::to_string(&ErrorBody { error }).unwrap_or_default()
+            );
         } else {
             let message = self.to_string();
             let lines: Vec<String> = message.lines().map(output::shown).collect();
@@ -138,7 +146,9 @@ impl Failure {
             Failure::Setting(_) | Failure::Usage(_) => "usage",
             Failure::Client(ClientError::NoNode { .. }) => "no_node",
             Failure::Client(ClientError::Refused(error)) => &error.code,
-            Failure::Client(ClientError::Connect { .. } | ClientError::Broken { .. }) => "connection",
+            Failure::Client(ClientError::Connect { .. } | ClientError::Broken { .. }) => {
+                "connection"
+            }
             Failure::Client(ClientError::Json(_) | ClientError::LongLine) => "protocol",
             Failure::Resolve(ResolveError::Unknown(_)) => "unknown_name",
             Failure::Resolve(ResolveError::Ambiguous { .. }) => "ambiguous_name",
@@ -175,10 +185,15 @@ impl fmt::Display for Failure {
             Failure::File(path, error) => write!(f, "{}: {error}", path.display()),
             Failure::System(what, error) => write!(f, "{what}: {error}"),
             Failure::Download { id, reason } => {
-                write!(f, "download {id} cannot go on: {reason}; give it up with: scp2p cancel {id}")
+                write!(
+                    f,
+                    "download {id} cannot go on: {reason}; give it up with: scp2p cancel {id}"
+                )
             }
             Failure::Cancelled(id) => write!(f, "download {id} was cancelled"),
-            Failure::StillRunning => f.write_str("the node was told to stop but is still running; see its log"),
+            Failure::StillRunning => {
+                f.write_str("the node was told to stop but is still running; see its log")
+            }
             Failure::Demo(error) => error.fmt(f),
             Failure::Interrupted => f.write_str("interrupted"),
         }
@@ -191,12 +206,18 @@ impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Misuse::NoCommand => f.write_str("name a command; see: scp2p --help"),
-            Misuse::NoPath => f.write_str("name the files or folders to publish: scp2p publish PATH... --share NAME"),
+            Misuse::NoPath => f.write_str(
+                "name the files or folders to publish: scp2p publish PATH... --share NAME",
+            ),
             Misuse::PublicAndPrivate => f.write_str("a share is either --public or --private"),
             Misuse::NoQuery => f.write_str("name the words to search for: scp2p search WORD..."),
             Misuse::Limit(limit) => write!(f, "--limit: {limit} is not from 1 to 200"),
             Misuse::NotUtf8(path) => {
-                write!(f, "{}: the path is not UTF-8, which names in a catalog must be", path.display())
+                write!(
+                    f,
+                    "{}: the path is not UTF-8, which names in a catalog must be",
+                    path.display()
+                )
             }
         }
     }

@@ -21,7 +21,10 @@ use commands::Session;
 use failure::{Failure, Misuse, USAGE};
 
 fn main() -> ExitCode {
-    let args: Result<Vec<String>, _> = std::env::args_os().skip(1).map(|arg| arg.into_string()).collect();
+    let args: Result<Vec<String>, _> = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string())
+        .collect();
     let args = match args {
         Ok(args) => args,
         Err(arg) => {
@@ -40,7 +43,10 @@ fn main() -> ExitCode {
     if cli.version {
         return print(concat!("scp2p ", env!("CARGO_PKG_VERSION"), "\n"));
     }
-    let json = cli.command.as_ref().is_some_and(|command| command.common().json);
+    let json = cli
+        .command
+        .as_ref()
+        .is_some_and(|command| command.common().json);
     match smol::block_on(run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -58,15 +64,33 @@ fn print(text: &str) -> ExitCode {
 }
 
 async fn run(command: Option<Command>) -> Result<(), Failure> {
-    let Some(command) = command else { return Err(Misuse::NoCommand.into()) };
+    let Some(command) = command else {
+        return Err(Misuse::NoCommand.into());
+    };
     let session = || Session::new(&command.common());
     match &command {
         Command::Status(_) => session()?.show(Client::status, output::status).await,
         Command::Id(_) => session()?.show(Client::id, output::identity).await,
-        Command::Peers(_) => session()?.show(Client::peers, |peers| output::peers(peers)).await,
-        Command::Shares(_) => session()?.show(Client::shares, |shares| output::shares(shares)).await,
-        Command::Subscriptions(_) => session()?.show(Client::subscriptions, |list| output::subscriptions(list)).await,
-        Command::Downloads(_) => session()?.show(Client::downloads, |list| output::downloads(list)).await,
+        Command::Peers(_) => {
+            session()?
+                .show(Client::peers, |peers| output::peers(peers))
+                .await
+        }
+        Command::Shares(_) => {
+            session()?
+                .show(Client::shares, |shares| output::shares(shares))
+                .await
+        }
+        Command::Subscriptions(_) => {
+            session()?
+                .show(Client::subscriptions, |list| output::subscriptions(list))
+                .await
+        }
+        Command::Downloads(_) => {
+            session()?
+                .show(Client::downloads, |list| output::downloads(list))
+                .await
+        }
         Command::Publish(args) => session()?.publish(args).await,
         Command::Link(args) => session()?.link(&args.share).await,
         Command::Subscribe(args) => session()?.subscribe(&args.link).await,
@@ -88,7 +112,10 @@ impl Command {
     fn common(&self) -> Common {
         match self {
             Command::Node(args) => args.common(),
-            Command::Demo(_) => Common { data_dir: None, json: false },
+            Command::Demo(_) => Common {
+                data_dir: None,
+                json: false,
+            },
             Command::Status(args) => args.common(),
             Command::Id(args) => args.common(),
             Command::Peers(args) => args.common(),

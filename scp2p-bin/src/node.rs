@@ -39,7 +39,9 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
         stops.next().await;
         None
     };
-    let Some(runtime) = started.or(stopped).await else { return Ok(()) };
+    let Some(runtime) = started.or(stopped).await else {
+        return Ok(());
+    };
     let runtime = runtime?;
 
     // The runtime holds the directory's lock from here on, so a control socket left is stale.
@@ -59,14 +61,20 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
 
 /// Prints the one line that tells programs and people that the node can be used.
 async fn ready(node: &Node, json: bool) -> Result<(), Failure> {
-    let status = node.status().await.map_err(|error| Failure::System("node", std::io::Error::other(error)))?;
+    let status = node
+        .status()
+        .await
+        .map_err(|error| Failure::System("node", std::io::Error::other(error)))?;
     let line = if json {
-        let json = serde_json::to_string(&status).map_err(|error| Failure::System("node", error.into()))?;
+        let json = serde_json::to_string(&status)
+            .map_err(|error| Failure::System("node", error.into()))?;
         format!("{json}\n")
     } else {
         output::ready(&status)
     };
-    output::print(&line).map(drop).map_err(|error| Failure::System("standard output", error))
+    output::print(&line)
+        .map(drop)
+        .map_err(|error| Failure::System("standard output", error))
 }
 
 /// Stops cleanly, or at once when told a second time.
@@ -96,7 +104,8 @@ struct Stops {
 
 impl Stops {
     fn new(on_stdin_eof: bool) -> Result<Stops, Failure> {
-        let signals = Signals::new([Signal::Int, Signal::Term]).map_err(|error| Failure::System("signals", error))?;
+        let signals = Signals::new([Signal::Int, Signal::Term])
+            .map_err(|error| Failure::System("signals", error))?;
         let (sender, receiver) = channel::bounded(1);
         if on_stdin_eof {
             let sender = sender.clone();
@@ -108,13 +117,22 @@ impl Stops {
             })
             .detach();
         }
-        Ok(Stops { signals, sender, receiver })
+        Ok(Stops {
+            signals,
+            sender,
+            receiver,
+        })
     }
 
     /// Resolves at the first signal or wish.
     async fn next(&mut self) {
-        let wish = async { drop(self.receiver.recv().await) };
-        let signal = async { drop(next_signal(&mut self.signals).await) };
+        let wish = async {
+            // The sender is held here too, so there is no error.
+            let _ = self.receiver.recv().await;
+        };
+        let signal = async {
+            next_signal(&mut self.signals).await;
+        };
         wish.or(signal).await;
     }
 

@@ -42,7 +42,10 @@ impl Progress {
         } else if std::io::stderr().is_terminal() {
             Progress::Bar(bar())
         } else {
-            Progress::Lines { percent: None, waiting: None }
+            Progress::Lines {
+                percent: None,
+                waiting: None,
+            }
         }
     }
 
@@ -55,7 +58,10 @@ impl Progress {
                 let files = format!("{}/{} files", download.items_done, download.items);
                 bar.set_message(match &download.waiting {
                     Some(waiting) => format!("{files}, {}", output::start(waiting)),
-                    None => format!("{files}, {}", output::count(download.peers.len() as u64, "peer", "peers")),
+                    None => format!(
+                        "{files}, {}",
+                        output::count(download.peers.len() as u64, "peer", "peers")
+                    ),
                 });
             }
             Progress::Lines { percent, waiting } => {
@@ -94,7 +100,8 @@ fn step(download: &Download) -> u64 {
     let steps = 100 / LINE_STEP;
     let done = match download.total {
         0 => steps,
-        total => u64::try_from(u128::from(download.done) * u128::from(steps) / u128::from(total)).unwrap_or(steps),
+        total => u64::try_from(u128::from(download.done) * u128::from(steps) / u128::from(total))
+            .unwrap_or(steps),
     };
     done.min(steps) * LINE_STEP
 }
@@ -123,7 +130,9 @@ pub async fn wait(client: &Client, id: u64, progress: &mut Progress) -> Result<D
                     DownloadState::Running => {}
                     DownloadState::Finished => break Ok(download),
                     DownloadState::Failed => {
-                        let reason = download.waiting.unwrap_or_else(|| "see the node's log".to_owned());
+                        let reason = download
+                            .waiting
+                            .unwrap_or_else(|| "see the node's log".to_owned());
                         break Err(Failure::Download { id, reason });
                     }
                 }

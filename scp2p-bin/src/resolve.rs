@@ -60,7 +60,9 @@ impl Known {
 
     /// Whether contents of catalogs could be meant by this text.
     pub fn needs_contents(&self, text: &str) -> bool {
-        is_prefix(text) && text.len() < DIGITS && !self.shares.iter().any(|share| share.name == text)
+        is_prefix(text)
+            && text.len() < DIGITS
+            && !self.shares.iter().any(|share| share.name == text)
     }
 
     /// Asks the node for the contents of all catalogs that it has.
@@ -69,11 +71,19 @@ impl Known {
     /// The node does not answer.
     pub async fn load_contents(&mut self, client: &Client) -> Result<(), ClientError> {
         let own = self.shares.iter().map(|share| share.id.0);
-        let followed = self.subscriptions.iter().map(|subscription| subscription.id.0);
+        let followed = self
+            .subscriptions
+            .iter()
+            .map(|subscription| subscription.id.0);
         for share in own.chain(followed).collect::<Vec<_>>() {
             match client.catalog(&share).await {
                 Ok(catalog) => {
-                    self.contents.extend(catalog.items.into_iter().map(|item| (item.content.0, item.path)));
+                    self.contents.extend(
+                        catalog
+                            .items
+                            .into_iter()
+                            .map(|item| (item.content.0, item.path)),
+                    );
                 }
                 // No catalog yet, or the share is gone meanwhile.
                 Err(ClientError::Refused(_)) => {}
@@ -107,20 +117,34 @@ impl Known {
     /// There is nothing of this name, or there are several things.
     pub fn target(&self, text: &str) -> Result<Target, ResolveError> {
         if let Some(share) = self.shares.iter().find(|share| share.name == text) {
-            return Ok(Target::Share { share: share.id.0, path: None });
+            return Ok(Target::Share {
+                share: share.id.0,
+                path: None,
+            });
         }
         if let Some(hit) = self.hit(text) {
-            return Ok(Target::Share { share: hit.share.0, path: Some(hit.path.clone()) });
+            return Ok(Target::Share {
+                share: hit.share.0,
+                path: Some(hit.path.clone()),
+            });
         }
         if let Ok(content) = text.parse() {
-            return Ok(match self.ids().find(|id| *id.as_bytes() == *ContentId::as_bytes(&content)) {
-                Some(share) => Target::Share { share, path: None },
-                None => Target::Content(content),
-            });
+            return Ok(
+                match self
+                    .ids()
+                    .find(|id| *id.as_bytes() == *ContentId::as_bytes(&content))
+                {
+                    Some(share) => Target::Share { share, path: None },
+                    None => Target::Content(content),
+                },
+            );
         }
         let whole = one(text, self.candidates(text), |named| {
             Some(match named {
-                Named::Share(share) => Target::Share { share: *share, path: None },
+                Named::Share(share) => Target::Share {
+                    share: *share,
+                    path: None,
+                },
                 Named::Content(content) => Target::Content(*content),
             })
         });
@@ -136,7 +160,10 @@ impl Known {
             match self.share(&text[..slash]) {
                 Ok(share) => {
                     let path = text[slash..].trim_matches('/');
-                    return Ok(Target::Share { share, path: (!path.is_empty()).then(|| path.to_owned()) });
+                    return Ok(Target::Share {
+                        share,
+                        path: (!path.is_empty()).then(|| path.to_owned()),
+                    });
                 }
                 Err(ResolveError::Unknown(_)) => {}
                 Err(several @ ResolveError::Ambiguous { .. }) => return Err(several),
@@ -147,7 +174,11 @@ impl Known {
 
     fn ids(&self) -> impl Iterator<Item = ShareId> {
         let own = self.shares.iter().map(|share| share.id.0);
-        own.chain(self.subscriptions.iter().map(|subscription| subscription.id.0))
+        own.chain(
+            self.subscriptions
+                .iter()
+                .map(|subscription| subscription.id.0),
+        )
     }
 
     fn hit(&self, text: &str) -> Option<&Hit> {
@@ -159,26 +190,42 @@ impl Known {
     fn candidates(&self, text: &str) -> BTreeMap<Named, String> {
         let mut found = BTreeMap::new();
         let prefix = is_prefix(text).then(|| text.to_ascii_lowercase());
-        let starts = |id: &dyn fmt::Display| prefix.as_ref().is_some_and(|prefix| id.to_string().starts_with(prefix));
+        let starts = |id: &dyn fmt::Display| {
+            prefix
+                .as_ref()
+                .is_some_and(|prefix| id.to_string().starts_with(prefix))
+        };
         for share in &self.shares {
             if share.title.as_deref() == Some(text) || starts(&share.id) {
-                found.insert(Named::Share(share.id.0), format!("own share {}", output::shown(&share.name)));
+                found.insert(
+                    Named::Share(share.id.0),
+                    format!("own share {}", output::shown(&share.name)),
+                );
             }
         }
         for subscription in &self.subscriptions {
             let title = subscription.title.as_deref();
             if title == Some(text) || starts(&subscription.id) {
                 let title = title.map_or("untitled".to_owned(), output::start);
-                found.insert(Named::Share(subscription.id.0), format!("followed share {title}"));
+                found.insert(
+                    Named::Share(subscription.id.0),
+                    format!("followed share {title}"),
+                );
             }
         }
         if let Some(hit) = self.hit(text) {
-            found.insert(Named::Share(hit.share.0), format!("share of search result {}", hit.number));
+            found.insert(
+                Named::Share(hit.share.0),
+                format!("share of search result {}", hit.number),
+            );
         }
         let hits = self.hits.iter().map(|hit| (&hit.content.0, &hit.path));
         for (content, path) in self.contents.iter().chain(hits) {
             if starts(content) {
-                found.insert(Named::Content(*content), format!("content {}", output::start(path)));
+                found.insert(
+                    Named::Content(*content),
+                    format!("content {}", output::start(path)),
+                );
             }
         }
         found
@@ -202,8 +249,10 @@ fn one<T>(
     found: BTreeMap<Named, String>,
     wanted: impl Fn(&Named) -> Option<T>,
 ) -> Result<T, ResolveError> {
-    let mut fitting: Vec<_> =
-        found.into_iter().filter_map(|(named, label)| Some((wanted(&named)?, named, label))).collect();
+    let mut fitting: Vec<_> = found
+        .into_iter()
+        .filter_map(|(named, label)| Some((wanted(&named)?, named, label)))
+        .collect();
     match fitting.len() {
         0 => Err(ResolveError::Unknown(text.to_owned())),
         1 => Ok(fitting.remove(0).0),
@@ -243,8 +292,13 @@ impl fmt::Display for ResolveError {
                  id, nor a number of the last search; see: scp2p shares, scp2p subscriptions, scp2p search"
             ),
             ResolveError::Ambiguous { text, candidates } => {
-                write!(f, "{text:?} names several things; use more digits of one of these ids:")?;
-                candidates.iter().try_for_each(|(id, label)| write!(f, "\n  {id}  {label}"))
+                write!(
+                    f,
+                    "{text:?} names several things; use more digits of one of these ids:"
+                )?;
+                candidates
+                    .iter()
+                    .try_for_each(|(id, label)| write!(f, "\n  {id}  {label}"))
             }
         }
     }
@@ -265,7 +319,11 @@ pub fn keep_hits(data_dir: &Path, hits: &[Hit]) -> io::Result<()> {
 
 fn read_hits(path: &Path) -> Option<Vec<Hit>> {
     let size = fs::metadata(path).ok()?.len();
-    let bytes = if size <= LAST_SEARCH_BYTES_MAX { fs::read(path).ok()? } else { return None };
+    let bytes = if size <= LAST_SEARCH_BYTES_MAX {
+        fs::read(path).ok()?
+    } else {
+        return None;
+    };
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -327,37 +385,72 @@ mod tests {
     fn known() -> Known {
         Known {
             shares: vec![own("photos", "abcd1"), own("a/b", "1111")],
-            subscriptions: vec![followed("Films", "abcd2"), followed("Films", "5555"), followed("photos", "6666")],
-            hits: vec![hit(1, "abcd2", "x/y.mkv", "7777"), hit(2, "5555", "z", "abcd3")],
-            contents: BTreeMap::from([(content("99990"), "p".to_owned()), (content("99991"), "q".to_owned())]),
+            subscriptions: vec![
+                followed("Films", "abcd2"),
+                followed("Films", "5555"),
+                followed("photos", "6666"),
+            ],
+            hits: vec![
+                hit(1, "abcd2", "x/y.mkv", "7777"),
+                hit(2, "5555", "z", "abcd3"),
+            ],
+            contents: BTreeMap::from([
+                (content("99990"), "p".to_owned()),
+                (content("99991"), "q".to_owned()),
+            ]),
         }
     }
 
     fn path(share: &str, path: &str) -> Target {
-        Target::Share { share: id(share), path: (!path.is_empty()).then(|| path.to_owned()) }
+        Target::Share {
+            share: id(share),
+            path: (!path.is_empty()).then(|| path.to_owned()),
+        }
     }
 
     #[test]
     fn a_share_has_a_name_a_title_an_id_and_search_results() {
         let known = known();
-        assert_eq!(known.share("photos"), Ok(id("abcd1")), "an own name beats a title that others chose");
+        assert_eq!(
+            known.share("photos"),
+            Ok(id("abcd1")),
+            "an own name beats a title that others chose"
+        );
         assert_eq!(known.share("ABCD1"), Ok(id("abcd1")));
         assert_eq!(known.share("6666"), Ok(id("6666")));
         assert_eq!(known.share("2"), Ok(id("5555")));
         let unknown = id("ffff");
-        assert_eq!(known.share(&unknown.to_string()), Ok(unknown), "a whole id needs not be known");
+        assert_eq!(
+            known.share(&unknown.to_string()),
+            Ok(unknown),
+            "a whole id needs not be known"
+        );
     }
 
     #[test]
     fn what_names_nothing_or_several_things_is_an_error() {
         let known = known();
         for text in ["", "photo", "abc", "3", "0", "films", "7777"] {
-            assert_eq!(known.share(text), Err(ResolveError::Unknown(text.to_owned())));
+            assert_eq!(
+                known.share(text),
+                Err(ResolveError::Unknown(text.to_owned()))
+            );
         }
-        let Err(ResolveError::Ambiguous { candidates, .. }) = known.share("abcd") else { panic!("not ambiguous") };
-        assert_eq!(candidates.iter().map(|(id, _)| &id[..5]).collect::<Vec<_>>(), ["abcd1", "abcd2"]);
+        let Err(ResolveError::Ambiguous { candidates, .. }) = known.share("abcd") else {
+            panic!("not ambiguous")
+        };
+        assert_eq!(
+            candidates
+                .iter()
+                .map(|(id, _)| &id[..5])
+                .collect::<Vec<_>>(),
+            ["abcd1", "abcd2"]
+        );
         let several = known.share("Films").expect_err("two titles");
-        assert!(several.to_string().contains(&id("5555").to_string()), "{several}");
+        assert!(
+            several.to_string().contains(&id("5555").to_string()),
+            "{several}"
+        );
     }
 
     #[test]
@@ -365,7 +458,10 @@ mod tests {
         let known = known();
         assert_eq!(known.target("photos"), Ok(path("abcd1", "")));
         assert_eq!(known.target("photos/"), Ok(path("abcd1", "")));
-        assert_eq!(known.target("photos/2024/a b.jpg"), Ok(path("abcd1", "2024/a b.jpg")));
+        assert_eq!(
+            known.target("photos/2024/a b.jpg"),
+            Ok(path("abcd1", "2024/a b.jpg"))
+        );
         assert_eq!(known.target("a/b"), Ok(path("1111", "")));
         assert_eq!(known.target("a/b/c"), Ok(path("1111", "c")));
         assert_eq!(known.target("5555/c/d/"), Ok(path("5555", "c/d")));
@@ -380,11 +476,22 @@ mod tests {
     #[test]
     fn several_things_to_download_are_an_error() {
         let known = known();
-        assert!(matches!(known.target("9999"), Err(ResolveError::Ambiguous { .. })));
-        assert!(matches!(known.target("Films/x"), Err(ResolveError::Ambiguous { .. })));
-        let Err(ResolveError::Ambiguous { candidates, .. }) = known.target("abcd") else { panic!("not ambiguous") };
+        assert!(matches!(
+            known.target("9999"),
+            Err(ResolveError::Ambiguous { .. })
+        ));
+        assert!(matches!(
+            known.target("Films/x"),
+            Err(ResolveError::Ambiguous { .. })
+        ));
+        let Err(ResolveError::Ambiguous { candidates, .. }) = known.target("abcd") else {
+            panic!("not ambiguous")
+        };
         assert_eq!(candidates.len(), 3, "two shares and a content");
-        assert!(matches!(known.target("nothing/here"), Err(ResolveError::Unknown(_))));
+        assert!(matches!(
+            known.target("nothing/here"),
+            Err(ResolveError::Unknown(_))
+        ));
     }
 
     #[test]

@@ -40,7 +40,10 @@ impl Settings {
     ///
     /// # Errors
     /// The first value that is not of its form.
-    pub fn resolve(args: &NodeArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<Settings, SettingError> {
+    pub fn resolve(
+        args: &NodeArgs,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Settings, SettingError> {
         let data_dir = dirs::data_dir(args.data_dir.as_deref(), &env)?;
         let bind_quic = Values::of(&args.bind_quic, "--bind-quic", "SCP2P_BIND_QUIC", &env)?;
         let bind_tcp = Values::of(&args.bind_tcp, "--bind-tcp", "SCP2P_BIND_TCP", &env)?;
@@ -81,11 +84,19 @@ pub enum SettingError {
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingError::Value { name, value, takes } => write!(f, "{name}: {value:?} is not {takes}"),
+            SettingError::Value { name, value, takes } => {
+                write!(f, "{name}: {value:?} is not {takes}")
+            }
             SettingError::NotUtf8(name) => write!(f, "{name}: the value is not UTF-8"),
-            SettingError::NoHome => f.write_str("there is no home directory; name a data directory with --data-dir"),
+            SettingError::NoHome => {
+                f.write_str("there is no home directory; name a data directory with --data-dir")
+            }
             SettingError::NoCurrentDir(path) => {
-                write!(f, "{}: the current directory is gone; give an absolute path", path.display())
+                write!(
+                    f,
+                    "{}: the current directory is gone; give an absolute path",
+                    path.display()
+                )
             }
         }
     }
@@ -93,9 +104,11 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
-const BIND_TAKES: &str = "an IP address with a port, such as 0.0.0.0:7000 or [::]:7000, or \"\" alone to not listen";
+const BIND_TAKES: &str =
+    "an IP address with a port, such as 0.0.0.0:7000 or [::]:7000, or \"\" alone to not listen";
 const BOOTSTRAP_TAKES: &str = "a peer of the form [tcp://|quic://]HOST:PORT[@KEY]";
-const LOG_TAKES: &str = "off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug";
+const LOG_TAKES: &str =
+    "off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug";
 
 /// The values given for one setting, and where they were given.
 struct Values {
@@ -111,24 +124,45 @@ impl Values {
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Values, SettingError> {
         if !given.is_empty() {
-            return Ok(Values { name: option, given: Some(given.to_vec()) });
+            return Ok(Values {
+                name: option,
+                given: Some(given.to_vec()),
+            });
         }
-        let value = env(variable).map(|value| value.into_string().map_err(|_| SettingError::NotUtf8(variable)));
-        Ok(Values { name: variable, given: value.transpose()?.map(|value| vec![value]) })
+        let value = env(variable).map(|value| {
+            value
+                .into_string()
+                .map_err(|_| SettingError::NotUtf8(variable))
+        });
+        Ok(Values {
+            name: variable,
+            given: value.transpose()?.map(|value| vec![value]),
+        })
     }
 
     fn wrong(&self, value: &str, takes: &'static str) -> SettingError {
-        SettingError::Value { name: self.name, value: value.to_owned(), takes }
+        SettingError::Value {
+            name: self.name,
+            value: value.to_owned(),
+            takes,
+        }
     }
 
     /// The values of all places, split at commas.
     fn split(&self) -> impl Iterator<Item = &str> {
-        self.given.iter().flatten().flat_map(|value| value.split(',')).map(str::trim)
+        self.given
+            .iter()
+            .flatten()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
     }
 
     fn addresses(&self, default_port: u16) -> Result<Vec<SocketAddr>, SettingError> {
         if self.given.is_none() {
-            return Ok(vec![(Ipv6Addr::UNSPECIFIED, default_port).into(), (Ipv4Addr::UNSPECIFIED, default_port).into()]);
+            return Ok(vec![
+                (Ipv6Addr::UNSPECIFIED, default_port).into(),
+                (Ipv4Addr::UNSPECIFIED, default_port).into(),
+            ]);
         }
         if self.split().eq([""]) {
             return Ok(Vec::new());
@@ -147,7 +181,9 @@ impl Values {
     fn peers(&self) -> Result<Vec<BootstrapAddr>, SettingError> {
         let mut peers: Vec<BootstrapAddr> = Vec::new();
         for value in self.split().filter(|value| !value.is_empty()) {
-            let peer = value.parse().map_err(|_| self.wrong(value, BOOTSTRAP_TAKES))?;
+            let peer = value
+                .parse()
+                .map_err(|_| self.wrong(value, BOOTSTRAP_TAKES))?;
             if !peers.contains(&peer) {
                 peers.push(peer);
             }
@@ -157,7 +193,12 @@ impl Values {
 
     /// A level alone is for our crates; others are heard from warnings on.
     fn filter(&self) -> Result<EnvFilter, SettingError> {
-        let value = self.given.iter().flatten().next().map_or("info", |value| value.trim());
+        let value = self
+            .given
+            .iter()
+            .flatten()
+            .next()
+            .map_or("info", |value| value.trim());
         let directives = if value.contains(['=', ',', '[']) {
             value.to_owned()
         } else {
@@ -165,7 +206,9 @@ impl Values {
             let others = level.min(LevelFilter::WARN);
             format!("{others},scp2p={level},scp2p_proto={level},scp2p_runtime_smol={level}")
         };
-        EnvFilter::builder().parse(directives).map_err(|_| self.wrong(value, LOG_TAKES))
+        EnvFilter::builder()
+            .parse(directives)
+            .map_err(|_| self.wrong(value, LOG_TAKES))
     }
 }
 
@@ -187,7 +230,11 @@ mod tests {
     }
 
     fn resolve(args: &NodeArgs, env: &[(&str, &str)]) -> Result<Settings, SettingError> {
-        Settings::resolve(args, |name| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        Settings::resolve(args, |name| {
+            env.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.into())
+        })
     }
 
     fn strings(values: &[&str]) -> Vec<String> {
@@ -197,19 +244,41 @@ mod tests {
     #[test]
     fn by_default_both_families_are_listened_on() {
         let settings = resolve(&args(), &[]).expect("settings");
-        assert_eq!(settings.bind_quic, ["[::]:7000".parse().expect("v6"), "0.0.0.0:7000".parse().expect("v4")]);
-        assert_eq!(settings.bind_tcp, ["[::]:7001".parse().expect("v6"), "0.0.0.0:7001".parse().expect("v4")]);
+        assert_eq!(
+            settings.bind_quic,
+            [
+                "[::]:7000".parse().expect("v6"),
+                "0.0.0.0:7000".parse().expect("v4")
+            ]
+        );
+        assert_eq!(
+            settings.bind_tcp,
+            [
+                "[::]:7001".parse().expect("v6"),
+                "0.0.0.0:7001".parse().expect("v4")
+            ]
+        );
         assert!(settings.bootstrap.is_empty());
     }
 
     #[test]
     fn an_option_beats_the_environment_which_beats_the_default() {
-        let env = [("SCP2P_BIND_QUIC", "127.0.0.1:1, [::1]:2"), ("SCP2P_BIND_TCP", ""), ("SCP2P_DATA_DIR", "/env")];
+        let env = [
+            ("SCP2P_BIND_QUIC", "127.0.0.1:1, [::1]:2"),
+            ("SCP2P_BIND_TCP", ""),
+            ("SCP2P_DATA_DIR", "/env"),
+        ];
         let mut args = args();
         args.data_dir = None;
         let settings = resolve(&args, &env).expect("settings");
         assert_eq!(settings.data_dir, PathBuf::from("/env"));
-        assert_eq!(settings.bind_quic, ["127.0.0.1:1".parse().expect("v4"), "[::1]:2".parse().expect("v6")]);
+        assert_eq!(
+            settings.bind_quic,
+            [
+                "127.0.0.1:1".parse().expect("v4"),
+                "[::1]:2".parse().expect("v6")
+            ]
+        );
         assert!(settings.bind_tcp.is_empty());
 
         args.data_dir = Some("/option".into());
@@ -224,7 +293,11 @@ mod tests {
     #[test]
     fn peers_come_from_repeated_options_and_commas() {
         let mut args = args();
-        args.bootstrap = strings(&["example.org:7001,quic://127.0.0.1:9", "tcp://[::1]:7001", "tcp://[::1]:7001"]);
+        args.bootstrap = strings(&[
+            "example.org:7001,quic://127.0.0.1:9",
+            "tcp://[::1]:7001",
+            "tcp://[::1]:7001",
+        ]);
         let settings = resolve(&args, &[]).expect("settings");
         assert_eq!(settings.bootstrap.len(), 3);
     }
@@ -234,14 +307,28 @@ mod tests {
         let wrong: [(&[(&str, &str)], &str, &str); 6] = [
             (&[("SCP2P_BIND_QUIC", "7000")], "SCP2P_BIND_QUIC", "7000"),
             (&[("SCP2P_BIND_TCP", "127.0.0.1:5,")], "SCP2P_BIND_TCP", ""),
-            (&[("SCP2P_BIND_TCP", "localhost:7001")], "SCP2P_BIND_TCP", "localhost:7001"),
-            (&[("SCP2P_BOOTSTRAP", "udp://a:1")], "SCP2P_BOOTSTRAP", "udp://a:1"),
+            (
+                &[("SCP2P_BIND_TCP", "localhost:7001")],
+                "SCP2P_BIND_TCP",
+                "localhost:7001",
+            ),
+            (
+                &[("SCP2P_BOOTSTRAP", "udp://a:1")],
+                "SCP2P_BOOTSTRAP",
+                "udp://a:1",
+            ),
             (&[("SCP2P_LOG", "loud")], "SCP2P_LOG", "loud"),
-            (&[("SCP2P_LOG", "info,scp2p=loud")], "SCP2P_LOG", "info,scp2p=loud"),
+            (
+                &[("SCP2P_LOG", "info,scp2p=loud")],
+                "SCP2P_LOG",
+                "info,scp2p=loud",
+            ),
         ];
         for (env, setting, value) in wrong {
             match resolve(&args(), env) {
-                Err(SettingError::Value { name, value: found, .. }) => assert_eq!((name, found.as_str()), (setting, value)),
+                Err(SettingError::Value {
+                    name, value: found, ..
+                }) => assert_eq!((name, found.as_str()), (setting, value)),
                 other => panic!("{env:?}: {other:?}"),
             }
         }

@@ -15,9 +15,10 @@ use smol::net::unix::UnixStream;
 use smol_hyper::rt::FuturesIo;
 
 use super::{
-    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest, Identity, Link,
-    PREFIX, Peer, PublishRequest, Published, Share, Started, Status, SubscribeRequest, Subscribed, Subscription,
-    SyncRequest, Synced, Text, UnsubscribeRequest, query,
+    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
+    Identity, Link, PREFIX, Peer, PublishRequest, Published, Share, Started, Status,
+    SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, Text, UnsubscribeRequest,
+    query,
 };
 use crate::dirs;
 
@@ -33,7 +34,9 @@ pub struct Client {
 impl Client {
     /// For the node on this data directory, which need not run yet.
     pub fn new(data_dir: &Path) -> Client {
-        Client { data_dir: data_dir.to_owned() }
+        Client {
+            data_dir: data_dir.to_owned(),
+        }
     }
 
     /// `GET status`.
@@ -104,17 +107,30 @@ impl Client {
 
     /// `POST subscribe`.
     pub async fn subscribe(&self, link: &str) -> Result<Subscribed, ClientError> {
-        self.act("subscribe", &SubscribeRequest { link: link.to_owned() }).await
+        self.act(
+            "subscribe",
+            &SubscribeRequest {
+                link: link.to_owned(),
+            },
+        )
+        .await
     }
 
     /// `POST unsubscribe`.
     pub async fn unsubscribe(&self, share: ShareId) -> Result<Done, ClientError> {
-        self.act("unsubscribe", &UnsubscribeRequest { share: Text(share) }).await
+        self.act("unsubscribe", &UnsubscribeRequest { share: Text(share) })
+            .await
     }
 
     /// `POST sync`.
     pub async fn sync(&self, share: Option<ShareId>) -> Result<Synced, ClientError> {
-        self.act("sync", &SyncRequest { share: share.map(Text) }).await
+        self.act(
+            "sync",
+            &SyncRequest {
+                share: share.map(Text),
+            },
+        )
+        .await
     }
 
     /// `POST get`.
@@ -135,15 +151,27 @@ impl Client {
     /// `GET events`.
     pub async fn events(&self) -> Result<EventLines, ClientError> {
         let response = self.send(Method::GET, "events", &[], Bytes::new()).await?;
-        Ok(EventLines { body: response.into_body(), buffer: BytesMut::new(), data_dir: self.data_dir.clone() })
+        Ok(EventLines {
+            body: response.into_body(),
+            buffer: BytesMut::new(),
+            data_dir: self.data_dir.clone(),
+        })
     }
 
-    async fn look<T: DeserializeOwned>(&self, route: &str, pairs: &[(&str, &str)]) -> Result<T, ClientError> {
+    async fn look<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        pairs: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
         let response = self.send(Method::GET, route, pairs, Bytes::new()).await?;
         self.read(response).await
     }
 
-    async fn act<T: DeserializeOwned>(&self, route: &str, request: &impl Serialize) -> Result<T, ClientError> {
+    async fn act<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        request: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(request).map_err(ClientError::Json)?;
         let response = self.send(Method::POST, route, &[], body.into()).await?;
         self.read(response).await
@@ -165,10 +193,14 @@ impl Client {
             .body(Full::new(body))
             .expect("the method and header are constants and the query is percent-encoded");
         let stream = self.connect().await?;
-        let (mut sender, connection) =
-            http1::handshake(FuturesIo::new(stream)).await.map_err(|error| self.broken(error))?;
+        let (mut sender, connection) = http1::handshake(FuturesIo::new(stream))
+            .await
+            .map_err(|error| self.broken(error))?;
         smol::spawn(async move { drop(connection.await) }).detach();
-        let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.broken(error))?;
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
@@ -178,21 +210,33 @@ impl Client {
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let path = dirs::control_socket(&self.data_dir);
-        UnixStream::connect(&path).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoNode { data_dir: self.data_dir.clone() }
-            }
-            _ => ClientError::Connect { path, error },
-        })
+        UnixStream::connect(&path)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoNode {
+                    data_dir: self.data_dir.clone(),
+                },
+                _ => ClientError::Connect { path, error },
+            })
     }
 
-    async fn read<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
-        let body = response.into_body().collect().await.map_err(|error| self.broken(error))?;
+    async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<T, ClientError> {
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| self.broken(error))?;
         serde_json::from_reader(body.aggregate().reader()).map_err(ClientError::Json)
     }
 
     fn broken(&self, error: hyper::Error) -> ClientError {
-        ClientError::Broken { data_dir: self.data_dir.clone(), error }
+        ClientError::Broken {
+            data_dir: self.data_dir.clone(),
+            error,
+        }
     }
 }
 
@@ -219,9 +263,13 @@ impl EventLines {
             if self.buffer.len() > LINE_BYTES_MAX {
                 return Err(ClientError::LongLine);
             }
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
-            let frame =
-                frame.map_err(|error| ClientError::Broken { data_dir: self.data_dir.clone(), error })?;
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            let frame = frame.map_err(|error| ClientError::Broken {
+                data_dir: self.data_dir.clone(),
+                error,
+            })?;
             if let Some(data) = frame.data_ref() {
                 self.buffer.extend_from_slice(data);
             }
@@ -274,9 +322,14 @@ impl fmt::Display for ClientError {
                 data_dir.display()
             ),
             ClientError::Json(error) => {
-                write!(f, "the node answers in a form unknown here ({error}); is it of another version?")
+                write!(
+                    f,
+                    "the node answers in a form unknown here ({error}); is it of another version?"
+                )
             }
-            ClientError::LongLine => f.write_str("the node sends an event without end; is it of another version?"),
+            ClientError::LongLine => {
+                f.write_str("the node sends an event without end; is it of another version?")
+            }
             ClientError::Refused(error) => f.write_str(&error.message),
         }
     }

@@ -8,8 +8,8 @@ use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
 use super::{
-    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, Published, Refused,
-    Session, Share, Started, Subscribed, Subscription, Synced, Text, Visibility,
+    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, Published,
+    Refused, Session, Share, Started, Subscribed, Subscription, Synced, Text, Visibility,
 };
 
 /// The name of a transport.
@@ -38,7 +38,10 @@ pub fn hit(number: u64, hit: runtime::SearchHit) -> Hit {
 
 impl From<&runtime::Listening> for Listening {
     fn from(listening: &runtime::Listening) -> Self {
-        Listening { quic: listening.quic.clone(), tcp: listening.tcp.clone() }
+        Listening {
+            quic: listening.quic.clone(),
+            tcp: listening.tcp.clone(),
+        }
     }
 }
 
@@ -78,7 +81,9 @@ impl From<view::SessionView> for Session {
             }
             .to_owned(),
             bound: session.bound,
-            rtt_us: session.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            rtt_us: session
+                .rtt
+                .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             received: session.received,
             sent: session.sent,
         }
@@ -159,7 +164,10 @@ impl From<view::DownloadView> for Download {
 
 impl From<view::DownloadPeer> for Giver {
     fn from(peer: view::DownloadPeer) -> Self {
-        Giver { key: Text(peer.key), bytes: peer.bytes }
+        Giver {
+            key: Text(peer.key),
+            bytes: peer.bytes,
+        }
     }
 }
 
@@ -204,13 +212,19 @@ impl From<runtime::Published> for Published {
 
 impl From<runtime::Subscribed> for Subscribed {
     fn from(subscribed: runtime::Subscribed) -> Self {
-        Subscribed { share: Text(subscribed.share), new: subscribed.new }
+        Subscribed {
+            share: Text(subscribed.share),
+            new: subscribed.new,
+        }
     }
 }
 
 impl From<runtime::Synced> for Synced {
     fn from(synced: runtime::Synced) -> Self {
-        Synced { shares: synced.shares, updated: synced.updated }
+        Synced {
+            shares: synced.shares,
+            updated: synced.updated,
+        }
     }
 }
 
@@ -227,6 +241,9 @@ impl From<runtime::Started> for Started {
 
 impl From<command::RefusedItem> for Refused {
     fn from(item: command::RefusedItem) -> Self {
-        Refused { path: item.path, reason: item.reason.to_string() }
+        Refused {
+            path: item.path,
+            reason: item.reason.to_string(),
+        }
     }
 }

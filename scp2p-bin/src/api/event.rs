@@ -147,50 +147,80 @@ impl From<Numbered> for EventLine {
             Streamed::Event(event) => event.into(),
             Streamed::Lagged(missed) => Happened::Lagged { missed },
         };
-        EventLine { seq: numbered.seq, unix: numbered.unix.0, happened }
+        EventLine {
+            seq: numbered.seq,
+            unix: numbered.unix.0,
+            happened,
+        }
     }
 }
 
 impl From<Event> for Happened {
     fn from(event: Event) -> Self {
         match event {
-            Event::PeerConnected { peer, transport, remote, bound } => Happened::PeerConnected {
+            Event::PeerConnected {
+                peer,
+                transport,
+                remote,
+                bound,
+            } => Happened::PeerConnected {
                 peer: Text(peer),
                 transport: convert::transport(transport),
                 remote,
                 bound,
             },
             Event::PeerDisconnected { peer } => Happened::PeerDisconnected { peer: Text(peer) },
-            Event::Interception { claimed, remote } => {
-                Happened::Interception { claimed: Text(claimed), remote }
-            }
-            Event::PinMismatch { address, expected, found } => {
-                Happened::PinMismatch { address, expected: Text(expected), found: Text(found) }
-            }
-            Event::SharePublished { share, seq } => {
-                Happened::SharePublished { share: Text(share), share_seq: seq }
-            }
-            Event::ManifestUpdated { share, seq, manifest } => Happened::ManifestUpdated {
+            Event::Interception { claimed, remote } => Happened::Interception {
+                claimed: Text(claimed),
+                remote,
+            },
+            Event::PinMismatch {
+                address,
+                expected,
+                found,
+            } => Happened::PinMismatch {
+                address,
+                expected: Text(expected),
+                found: Text(found),
+            },
+            Event::SharePublished { share, seq } => Happened::SharePublished {
+                share: Text(share),
+                share_seq: seq,
+            },
+            Event::ManifestUpdated {
+                share,
+                seq,
+                manifest,
+            } => Happened::ManifestUpdated {
                 share: Text(share),
                 share_seq: seq,
                 manifest: Text(manifest),
             },
-            Event::ShareRejected { share, reason } => {
-                Happened::ShareRejected { share: Text(share), reason: reason.into() }
-            }
+            Event::ShareRejected { share, reason } => Happened::ShareRejected {
+                share: Text(share),
+                reason: reason.into(),
+            },
             Event::FileChanged { path } => Happened::FileChanged { path: path.0 },
-            Event::ItemRefused { download, item } => {
-                Happened::ItemRefused { download: download.0, item: item.into() }
-            }
-            Event::DownloadProgress { download, done, total } => {
-                Happened::DownloadProgress { download: download.0, done, total }
-            }
-            Event::DownloadFinished { download } => {
-                Happened::DownloadFinished { download: download.0 }
-            }
-            Event::DownloadFailed { download, reason } => {
-                Happened::DownloadFailed { download: download.0, reason }
-            }
+            Event::ItemRefused { download, item } => Happened::ItemRefused {
+                download: download.0,
+                item: item.into(),
+            },
+            Event::DownloadProgress {
+                download,
+                done,
+                total,
+            } => Happened::DownloadProgress {
+                download: download.0,
+                done,
+                total,
+            },
+            Event::DownloadFinished { download } => Happened::DownloadFinished {
+                download: download.0,
+            },
+            Event::DownloadFailed { download, reason } => Happened::DownloadFailed {
+                download: download.0,
+                reason,
+            },
             Event::StoreTrouble { reason } => Happened::StoreTrouble { reason },
         }
     }
@@ -214,9 +244,16 @@ mod tests {
 
     #[test]
     fn a_line_tells_its_number_time_and_event_at_one_level() {
-        let line = EventLine { seq: 7, unix: 9, happened: Happened::Lagged { missed: 3 } };
+        let line = EventLine {
+            seq: 7,
+            unix: 9,
+            happened: Happened::Lagged { missed: 3 },
+        };
         let json = serde_json::to_string(&line).expect("writable");
         assert_eq!(json, r#"{"seq":7,"unix":9,"event":"lagged","missed":3}"#);
-        assert_eq!(serde_json::from_str::<EventLine>(&json).expect("readable"), line);
+        assert_eq!(
+            serde_json::from_str::<EventLine>(&json).expect("readable"),
+            line
+        );
     }
 }

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use scp2p_proto::id::{ContentId, ManifestId, NodeId, NodeKey, ShareId};
 use serde::{Deserialize, Serialize};
 
-pub use client::{Client, ClientError, EventLines};
-pub use event::{EventLine, Happened};
+pub use client::{Client, ClientError};
+pub use event::{EventLine, Happened, Rejection};
 pub use server::{Node, Server, ServerError};
 pub use text::Text;
 

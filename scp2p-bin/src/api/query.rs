@@ -68,7 +68,11 @@ mod tests {
 
     #[test]
     fn any_text_arrives_as_it_was() {
-        let pairs = [("q", "a b&c=d%+#?/ä世\u{0}"), ("share", ""), ("limit", "20")];
+        let pairs = [
+            ("q", "a b&c=d%+#?/ä世\u{0}"),
+            ("share", ""),
+            ("limit", "20"),
+        ];
         let text = write(&pairs);
         assert!(text.is_ascii() && text.starts_with('?') && !text.contains(' '));
         let read = read(&text[1..]).expect("readable");

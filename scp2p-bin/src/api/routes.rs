@@ -23,9 +23,10 @@ use smol::Timer;
 
 use super::server::Node;
 use super::{
-    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest, Identity, Link,
-    PREFIX, Peer, PublishRequest, Published, REQUEST_BYTES_MAX, Share, Started, SubscribeRequest, Subscribed,
-    Subscription, SyncRequest, Synced, UnsubscribeRequest, convert, query,
+    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
+    Identity, Link, PREFIX, Peer, PublishRequest, Published, REQUEST_BYTES_MAX, Share, Started,
+    SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, UnsubscribeRequest, convert,
+    query,
 };
 
 /// How long a request's body may take to arrive.
@@ -102,7 +103,11 @@ impl Route {
             "stop" => (Method::POST, Route::Do(Do::Stop)),
             _ => return Err(Refusal::NoRoute(uri.path().to_owned())),
         };
-        if method == allowed { Ok(route) } else { Err(Refusal::Method(allowed)) }
+        if method == allowed {
+            Ok(route)
+        } else {
+            Err(Refusal::Method(allowed))
+        }
     }
 }
 
@@ -120,21 +125,50 @@ async fn look(node: &Node, what: Look, uri: &Uri) -> Result<Response<Body>, Refu
         }
         Look::Peers => {
             query.end()?;
-            json(&handle.peers().await?.into_iter().map(Peer::from).collect::<Vec<_>>())
+            json(
+                &handle
+                    .peers()
+                    .await?
+                    .into_iter()
+                    .map(Peer::from)
+                    .collect::<Vec<_>>(),
+            )
         }
         Look::Shares => {
             query.end()?;
-            json(&handle.shares().await?.into_iter().map(Share::from).collect::<Vec<_>>())
+            json(
+                &handle
+                    .shares()
+                    .await?
+                    .into_iter()
+                    .map(Share::from)
+                    .collect::<Vec<_>>(),
+            )
         }
         Look::Subscriptions => {
             query.end()?;
-            json(&handle.subscriptions().await?.into_iter().map(Subscription::from).collect::<Vec<_>>())
+            json(
+                &handle
+                    .subscriptions()
+                    .await?
+                    .into_iter()
+                    .map(Subscription::from)
+                    .collect::<Vec<_>>(),
+            )
         }
         Look::Downloads => {
             let id: Option<u64> = query.parsed("id")?;
             query.end()?;
             let wanted = |download: &Download| id.is_none_or(|id| download.id == id);
-            json(&handle.downloads().await?.into_iter().map(Download::from).filter(wanted).collect::<Vec<_>>())
+            json(
+                &handle
+                    .downloads()
+                    .await?
+                    .into_iter()
+                    .map(Download::from)
+                    .filter(wanted)
+                    .collect::<Vec<_>>(),
+            )
         }
         Look::Catalog => {
             let share = query.required("share")?;
@@ -144,7 +178,9 @@ async fn look(node: &Node, what: Look, uri: &Uri) -> Result<Response<Body>, Refu
         Look::Link => {
             let share = query.required("share")?;
             query.end()?;
-            json(&Link { link: handle.link(share).await?.to_string() })
+            json(&Link {
+                link: handle.link(share).await?.to_string(),
+            })
         }
         Look::Search => search(handle, query).await,
         Look::Events => {
@@ -164,19 +200,29 @@ async fn search(handle: &Handle, mut query: Query) -> Result<Response<Body>, Ref
     query.end()?;
     let first = u64::from(search.offset) + 1;
     let page = handle.search(search).await?;
-    let hits = (first..).zip(page.hits).map(|(number, hit)| convert::hit(number, hit)).collect();
-    json(&Found { total: page.total, hits })
+    let hits = (first..)
+        .zip(page.hits)
+        .map(|(number, hit)| convert::hit(number, hit))
+        .collect();
+    json(&Found {
+        total: page.total,
+        hits,
+    })
 }
 
 /// One line per event, without end while the node runs.
 fn events(handle: &Handle) -> Response<Body> {
     let lines = stream::unfold(handle.events(), |mut events| async move {
-        let mut line = serde_json::to_vec(&EventLine::from(events.next().await?)).unwrap_or_default();
+        let mut line =
+            serde_json::to_vec(&EventLine::from(events.next().await?)).unwrap_or_default();
         line.push(b'\n');
         Some((Ok(Frame::data(Bytes::from(line))), events))
     });
     let mut response = Response::new(StreamBody::new(lines).boxed());
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/x-ndjson"),
+    );
     response
 }
 
@@ -184,10 +230,16 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
     let body = read(body).await?;
     let handle = &node.handle;
     match what {
-        Do::Publish => json(&Published::from(handle.publish(publish(parse(&body)?)?).await?)),
+        Do::Publish => json(&Published::from(
+            handle.publish(publish(parse(&body)?)?).await?,
+        )),
         Do::Subscribe => {
             let request: SubscribeRequest = parse(&body)?;
-            let link: ShareLink = request.link.trim().parse().map_err(|error| Refusal::BadLink(Box::new(error)))?;
+            let link: ShareLink = request
+                .link
+                .trim()
+                .parse()
+                .map_err(|error| Refusal::BadLink(Box::new(error)))?;
             json(&Subscribed::from(handle.subscribe(link).await?))
         }
         Do::Unsubscribe => {
@@ -196,8 +248,14 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
             json(&Done {})
         }
         Do::Sync => {
-            let request = if body.is_empty() { SyncRequest::default() } else { parse(&body)? };
-            json(&Synced::from(handle.sync(request.share.map(|share| share.0)).await?))
+            let request = if body.is_empty() {
+                SyncRequest::default()
+            } else {
+                parse(&body)?
+            };
+            json(&Synced::from(
+                handle.sync(request.share.map(|share| share.0)).await?,
+            ))
         }
         Do::Get => json(&Started::from(handle.get(get(parse(&body)?)?).await?)),
         Do::Cancel => {
@@ -213,7 +271,11 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
 }
 
 fn publish(request: PublishRequest) -> Result<Publish, Refusal> {
-    let paths = request.paths.into_iter().map(absolute).collect::<Result<_, _>>()?;
+    let paths = request
+        .paths
+        .into_iter()
+        .map(absolute)
+        .collect::<Result<_, _>>()?;
     Ok(Publish {
         name: request.name,
         paths,
@@ -226,19 +288,36 @@ fn publish(request: PublishRequest) -> Result<Publish, Refusal> {
 
 fn get(request: GetRequest) -> Result<Get, Refusal> {
     let what = match (request.share, request.content, request.path) {
-        (Some(share), None, path) => GetWhat::Share { share: share.0, path },
+        (Some(share), None, path) => GetWhat::Share {
+            share: share.0,
+            path,
+        },
         (None, Some(content), None) => GetWhat::Content(content.0),
-        (Some(_), Some(_), _) | (None, Some(_), Some(_)) | (None, None, _) => return Err(Refusal::GetWhat),
+        (Some(_), Some(_), _) | (None, Some(_), Some(_)) | (None, None, _) => {
+            return Err(Refusal::GetWhat);
+        }
     };
-    Ok(Get { what, root: absolute(request.folder)? })
+    Ok(Get {
+        what,
+        root: absolute(request.folder)?,
+    })
 }
 
 fn absolute(path: String) -> Result<LocalPath, Refusal> {
-    if Path::new(&path).is_absolute() { Ok(LocalPath(path)) } else { Err(Refusal::Relative(path)) }
+    if Path::new(&path).is_absolute() {
+        Ok(LocalPath(path))
+    } else {
+        Err(Refusal::Relative(path))
+    }
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    let whole = async { Limited::new(body, REQUEST_BYTES_MAX).collect().await.map_err(Refusal::from_body) };
+    let whole = async {
+        Limited::new(body, REQUEST_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(Refusal::from_body)
+    };
     let late = async {
         Timer::after(BODY_TIMEOUT).await;
         Err(Refusal::Slow)
@@ -254,7 +333,10 @@ fn json<T: Serialize>(value: &T) -> Result<Response<Body>, Refusal> {
     let mut body = serde_json::to_vec(value).map_err(Refusal::Json)?;
     body.push(b'\n');
     let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 
@@ -263,12 +345,20 @@ struct Query(BTreeMap<String, String>);
 
 impl Query {
     fn of(uri: &Uri) -> Result<Query, Refusal> {
-        query::read(uri.query().unwrap_or_default()).map(Query).map_err(Refusal::Query)
+        query::read(uri.query().unwrap_or_default())
+            .map(Query)
+            .map_err(Refusal::Query)
     }
 
     fn parsed<T: FromStr>(&mut self, name: &'static str) -> Result<Option<T>, Refusal> {
         let value = self.0.remove(name);
-        value.map(|value| value.parse().map_err(|_| Refusal::Parameter { name, value })).transpose()
+        value
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| Refusal::Parameter { name, value })
+            })
+            .transpose()
     }
 
     fn required<T: FromStr>(&mut self, name: &'static str) -> Result<T, Refusal> {
@@ -277,7 +367,10 @@ impl Query {
 
     /// Nobody knows what is left: it is a mistake.
     fn end(self) -> Result<(), Refusal> {
-        self.0.into_keys().next().map_or(Ok(()), |name| Err(Refusal::Query(name)))
+        self.0
+            .into_keys()
+            .next()
+            .map_or(Ok(()), |name| Err(Refusal::Query(name)))
     }
 }
 
@@ -328,13 +421,21 @@ impl From<SearchError> for Refusal {
 
 impl Refusal {
     fn from_body(error: Box<dyn std::error::Error + Send + Sync>) -> Refusal {
-        if error.is::<LengthLimitError>() { Refusal::TooLarge } else { Refusal::BodyBroken }
+        if error.is::<LengthLimitError>() {
+            Refusal::TooLarge
+        } else {
+            Refusal::BodyBroken
+        }
     }
 
     fn into_response(self) -> Response<Body> {
         let (status, code) = self.status();
-        let error = ApiError { code: code.to_owned(), message: self.message() };
-        let mut response = json(&ErrorBody { error }).unwrap_or_else(|_| Response::new(Full::default().boxed()));
+        let error = ApiError {
+            code: code.to_owned(),
+            message: self.message(),
+        };
+        let mut response =
+            json(&ErrorBody { error }).unwrap_or_else(|_| Response::new(Full::default().boxed()));
         *response.status_mut() = status;
         if let Refusal::Method(allowed) = self
             && let Ok(value) = header::HeaderValue::from_str(allowed.as_str())
@@ -360,7 +461,9 @@ impl Refusal {
             | Refusal::Search(SearchError::Limit(_)) => (StatusCode::BAD_REQUEST, "bad_request"),
             Refusal::BadLink(_) => (StatusCode::BAD_REQUEST, "bad_link"),
             Refusal::Command(error) => command_status(error),
-            Refusal::Search(SearchError::Unavailable(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
+            Refusal::Search(SearchError::Unavailable(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "store")
+            }
             Refusal::Search(SearchError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         }
     }
@@ -370,7 +473,9 @@ impl Refusal {
             Refusal::NoRoute(path) => format!("{path}: no such path in this API"),
             Refusal::Method(allowed) => format!("this path takes {allowed} only"),
             Refusal::Query(part) => format!("{part:?} means nothing in this query"),
-            Refusal::Parameter { name, value } => format!("{value:?} is not what the parameter {name} takes"),
+            Refusal::Parameter { name, value } => {
+                format!("{value:?} is not what the parameter {name} takes")
+            }
             Refusal::Missing(name) => format!("the parameter {name} is missing"),
             Refusal::TooLarge => format!("the request is longer than {REQUEST_BYTES_MAX} bytes"),
             Refusal::BodyBroken => "the request ended early".to_owned(),
@@ -402,7 +507,9 @@ fn command_status(error: &CommandError) -> (StatusCode, &'static str) {
         CommandError::DuplicatePath(_) => (StatusCode::UNPROCESSABLE_ENTITY, "duplicate_path"),
         CommandError::PathTooLong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "path_too_long"),
         CommandError::TooManyItems { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_items"),
-        CommandError::ManifestTooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "manifest_too_large"),
+        CommandError::ManifestTooLarge { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "manifest_too_large")
+        }
         CommandError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
         CommandError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     }

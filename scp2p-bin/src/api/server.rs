@@ -103,7 +103,10 @@ impl Server {
     pub fn check_path(path: &Path) -> Result<(), ServerError> {
         match path.as_os_str().len() {
             0..=SOCKET_PATH_BYTES_MAX => Ok(()),
-            bytes => Err(ServerError::PathTooLong { path: path.to_owned(), bytes }),
+            bytes => Err(ServerError::PathTooLong {
+                path: path.to_owned(),
+                bytes,
+            }),
         }
     }
 
@@ -115,14 +118,20 @@ impl Server {
     pub fn bind(path: &Path) -> Result<Server, ServerError> {
         let failed = |error| ServerError::Io(path.to_owned(), error);
         match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+            Ok(metadata) if metadata.file_type().is_socket() => {
+                fs::remove_file(path).map_err(failed)?
+            }
             Ok(_) => return Err(ServerError::NotASocket(path.to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Server { listener, path: path.to_owned(), connections: Arc::new(()) })
+        Ok(Server {
+            listener,
+            path: path.to_owned(),
+            connections: Arc::new(()),
+        })
     }
 
     /// Accepts connections until dropped.
@@ -145,7 +154,10 @@ impl Server {
                 Timer::after(Duration::from_millis(10)).await;
             }
         };
-        ended.or(async { drop(Timer::after(DRAIN_TIMEOUT).await) }).await;
+        let late = async {
+            Timer::after(DRAIN_TIMEOUT).await;
+        };
+        ended.or(late).await;
     }
 
     fn admit(&self, stream: UnixStream, node: &Arc<Node>) {
@@ -239,7 +251,11 @@ impl fmt::Display for ServerError {
                 path.display()
             ),
             ServerError::NotASocket(path) => {
-                write!(f, "{}: not a socket, though the control socket's place; move it away", path.display())
+                write!(
+                    f,
+                    "{}: not a socket, though the control socket's place; move it away",
+                    path.display()
+                )
             }
             ServerError::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
@@ -265,16 +281,25 @@ mod tests {
         assert!(!path.exists());
 
         fs::write(&path, "precious").expect("written");
-        assert!(matches!(Server::bind(&path), Err(ServerError::NotASocket(_))));
+        assert!(matches!(
+            Server::bind(&path),
+            Err(ServerError::NotASocket(_))
+        ));
         fs::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink(temp.path(), &path).expect("linked");
-        assert!(matches!(Server::bind(&path), Err(ServerError::NotASocket(_))));
+        assert!(matches!(
+            Server::bind(&path),
+            Err(ServerError::NotASocket(_))
+        ));
     }
 
     #[test]
     fn a_path_too_long_is_found_before_anything_is_started() {
         assert!(Server::check_path(Path::new("/data/control.sock")).is_ok());
         let long = PathBuf::from("/".repeat(SOCKET_PATH_BYTES_MAX + 1));
-        assert!(matches!(Server::check_path(&long), Err(ServerError::PathTooLong { bytes: 104, .. })));
+        assert!(matches!(
+            Server::check_path(&long),
+            Err(ServerError::PathTooLong { bytes: 104, .. })
+        ));
     }
 }

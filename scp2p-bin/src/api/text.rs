@@ -23,6 +23,9 @@ impl<T: fmt::Display> Serialize for Text<T> {
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Text).map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map(Text)
+            .map_err(de::Error::custom)
     }
 }

@@ -11,7 +11,12 @@ pub fn event(line: &EventLine) -> String {
 
 fn sentence(happened: &Happened) -> String {
     match happened {
-        Happened::PeerConnected { peer, transport, remote, bound } => format!(
+        Happened::PeerConnected {
+            peer,
+            transport,
+            remote,
+            bound,
+        } => format!(
             "peer {} connected over {} from {remote}, {}",
             short(peer),
             shown(transport),
@@ -19,9 +24,16 @@ fn sentence(happened: &Happened) -> String {
         ),
         Happened::PeerDisconnected { peer } => format!("peer {} disconnected", short(peer)),
         Happened::Interception { claimed, remote } => {
-            format!("refused {remote}: somebody sits between us and peer {}", short(claimed))
+            format!(
+                "refused {remote}: somebody sits between us and peer {}",
+                short(claimed)
+            )
         }
-        Happened::PinMismatch { address, expected, found } => format!(
+        Happened::PinMismatch {
+            address,
+            expected,
+            found,
+        } => format!(
             "refused {}: it has the key {} now, it had {} before",
             shown(address),
             short(found),
@@ -30,19 +42,36 @@ fn sentence(happened: &Happened) -> String {
         Happened::SharePublished { share, share_seq } => {
             format!("share {} published as revision {share_seq}", short(share))
         }
-        Happened::ManifestUpdated { share, share_seq, .. } => {
+        Happened::ManifestUpdated {
+            share, share_seq, ..
+        } => {
             format!("share {} arrived in revision {share_seq}", short(share))
         }
         Happened::ShareRejected { share, reason } => {
-            format!("refused a revision of share {}: {}", short(share), rejection(*reason))
+            format!(
+                "refused a revision of share {}: {}",
+                short(share),
+                rejection(*reason)
+            )
         }
         Happened::FileChanged { path } => {
-            format!("{}: changed since it was published; no longer served, publish it again", shown(path))
+            format!(
+                "{}: changed since it was published; no longer served, publish it again",
+                shown(path)
+            )
         }
         Happened::ItemRefused { download, item } => {
-            format!("download {download}: {} refused: {}", shown(&item.path), shown(&item.reason))
+            format!(
+                "download {download}: {} refused: {}",
+                shown(&item.path),
+                shown(&item.reason)
+            )
         }
-        Happened::DownloadProgress { download, done, total } => {
+        Happened::DownloadProgress {
+            download,
+            done,
+            total,
+        } => {
             format!("download {download}: {} of {}", size(*done), size(*total))
         }
         Happened::DownloadFinished { download } => format!("download {download} finished"),

@@ -28,8 +28,13 @@ pub fn peers(peers: &[api::Peer]) -> String {
         table.row([
             short(&peer.key),
             session.map_or("-".to_owned(), how),
-            session.map_or_else(|| peer.addresses.first().map_or("-".to_owned(), |a| start(a)), |s| s.remote.to_string()),
-            session.and_then(|s| s.rtt_us).map_or("-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100)),
+            session.map_or_else(
+                || peer.addresses.first().map_or("-".to_owned(), |a| start(a)),
+                |s| s.remote.to_string(),
+            ),
+            session.and_then(|s| s.rtt_us).map_or("-".to_owned(), |us| {
+                format!("{}.{} ms", us / 1000, us % 1000 / 100)
+            }),
             session.map_or("-".to_owned(), |s| size(s.received)),
             session.map_or("-".to_owned(), |s| size(s.sent)),
             peer.score.to_string(),
@@ -49,7 +54,11 @@ fn how(session: &api::Session) -> String {
         "{} {}, {}",
         shown(&session.transport),
         if session.inbound { "in" } else { "out" },
-        if session.bound { "bound".to_owned() } else { format!("unbound {}", shown(&session.profile)) }
+        if session.bound {
+            "bound".to_owned()
+        } else {
+            format!("unbound {}", shown(&session.profile))
+        }
     )
 }
 
@@ -120,11 +129,17 @@ pub fn subscriptions(subscriptions: &[api::Subscription]) -> String {
     for subscription in subscriptions {
         table.row([
             short(&subscription.id),
-            if subscription.seq == 0 { "none yet".to_owned() } else { subscription.seq.to_string() },
+            if subscription.seq == 0 {
+                "none yet".to_owned()
+            } else {
+                subscription.seq.to_string()
+            },
             subscription.items.to_string(),
             size(subscription.bytes),
             subscription.providers.to_string(),
-            subscription.checked.map_or("never".to_owned(), |at| time::ago(at, now)),
+            subscription
+                .checked
+                .map_or("never".to_owned(), |at| time::ago(at, now)),
             subscription.title.as_deref().map(start).unwrap_or_default(),
         ]);
     }
@@ -173,18 +188,27 @@ fn state(download: &api::Download) -> String {
         DownloadState::Failed => "failed",
     };
     match &download.waiting {
-        Some(waiting) if download.state != DownloadState::Finished => format!("{word}: {}", start(waiting)),
+        Some(waiting) if download.state != DownloadState::Finished => {
+            format!("{word}: {}", start(waiting))
+        }
         Some(_) | None => word.to_owned(),
     }
 }
 
 /// What share each peer gave: `1a2b3c4d5e6f 60 %, ...`.
 pub fn givers(givers: &[api::Giver]) -> String {
-    let total: u64 = givers.iter().fold(0, |sum, giver| sum.saturating_add(giver.bytes));
+    let total: u64 = givers
+        .iter()
+        .fold(0, |sum, giver| sum.saturating_add(giver.bytes));
     let mut givers: Vec<_> = givers.iter().filter(|giver| giver.bytes > 0).collect();
     givers.sort_by_key(|giver| std::cmp::Reverse(giver.bytes));
     let given = |giver: &&api::Giver| {
-        format!("{} {} % ({})", short(&giver.key), percent(giver.bytes, total), size(giver.bytes))
+        format!(
+            "{} {} % ({})",
+            short(&giver.key),
+            percent(giver.bytes, total),
+            size(giver.bytes)
+        )
     };
     givers.iter().map(given).collect::<Vec<_>>().join(", ")
 }
@@ -199,10 +223,15 @@ fn percent(part: u64, whole: u64) -> u128 {
 
 /// `scp2p browse`, with those items only.
 pub fn catalog(catalog: &api::Catalog, items: &[&api::Item]) -> String {
-    let bytes = items.iter().fold(0u64, |sum, item| sum.saturating_add(item.size));
+    let bytes = items
+        .iter()
+        .fold(0u64, |sum, item| sum.saturating_add(item.size));
     let mut text = format!(
         "{} (share {}, revision {} of {}, {})\n",
-        catalog.title.as_deref().map_or("untitled".to_owned(), start),
+        catalog
+            .title
+            .as_deref()
+            .map_or("untitled".to_owned(), start),
         short(&catalog.share),
         catalog.seq,
         time::date(catalog.created),
@@ -212,14 +241,28 @@ pub fn catalog(catalog: &api::Catalog, items: &[&api::Item]) -> String {
         // Paragraphs are the publisher's, everything else that steers a terminal is not.
         text.extend(description.lines().map(|line| format!("{}\n", shown(line))));
     }
-    let mut table =
-        Table::new([("size", Align::Right), ("content", Align::Left), ("path", Align::Left), ("tags", Align::Left)]);
+    let mut table = Table::new([
+        ("size", Align::Right),
+        ("content", Align::Left),
+        ("path", Align::Left),
+        ("tags", Align::Left),
+    ]);
     for item in items {
-        table.row([size(item.size), short(&item.content), shown(&item.path), tags(&item.tags)]);
+        table.row([
+            size(item.size),
+            short(&item.content),
+            shown(&item.path),
+            tags(&item.tags),
+        ]);
     }
     text.push_str(&table.render());
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{}, {}", count(items.len() as u64, "item", "items"), size(bytes));
+    let _ = writeln!(
+        text,
+        "{}, {}",
+        count(items.len() as u64, "item", "items"),
+        size(bytes)
+    );
     text
 }
 
@@ -248,7 +291,9 @@ pub fn found(found: &api::Found) -> String {
             hit.number.to_string(),
             size(hit.size),
             shown(&hit.path),
-            hit.share_title.as_deref().map_or(share.clone(), |title| format!("{} ({share})", start(title))),
+            hit.share_title
+                .as_deref()
+                .map_or(share.clone(), |title| format!("{} ({share})", start(title))),
             tags(&hit.tags),
         ]);
     }
@@ -294,9 +339,15 @@ mod tests {
 
     #[test]
     fn shares_of_a_download_are_those_of_the_bytes_given() {
-        let giver = |key, bytes| api::Giver { key: Text(NodeKey([key; 32])), bytes };
+        let giver = |key, bytes| api::Giver {
+            key: Text(NodeKey([key; 32])),
+            bytes,
+        };
         let text = givers(&[giver(1, 1024), giver(2, 3072), giver(3, 0)]);
-        assert_eq!(text, "020202020202 75 % (3.00 KiB), 010101010101 25 % (1.00 KiB)");
+        assert_eq!(
+            text,
+            "020202020202 75 % (3.00 KiB), 010101010101 25 % (1.00 KiB)"
+        );
         assert_eq!(givers(&[]), "");
     }
 }

@@ -14,9 +14,15 @@ pub fn status(status: &api::Status) -> String {
         ("reachable", addresses(&status.addresses)),
         (
             "peers",
-            format!("{} connected, {} known, {} in the routing table", status.connected, status.known, status.contacts),
+            format!(
+                "{} connected, {} known, {} in the routing table",
+                status.connected, status.known, status.contacts
+            ),
         ),
-        ("shares", format!("{} own, {} followed", status.shares, status.subscriptions)),
+        (
+            "shares",
+            format!("{} own, {} followed", status.shares, status.subscriptions),
+        ),
         ("downloads", format!("{} unfinished", status.downloads)),
         (
             "serving",
@@ -26,9 +32,19 @@ pub fn status(status: &api::Status) -> String {
                 count(status.values, "DHT value", "DHT values")
             ),
         ),
-        ("traffic", format!("{} of content received, {} sent", size(status.downloaded), size(status.uploaded))),
+        (
+            "traffic",
+            format!(
+                "{} of content received, {} sent",
+                size(status.downloaded),
+                size(status.uploaded)
+            ),
+        ),
         ("data", shown(&status.data_dir)),
-        ("program", format!("scp2p {}, process {}", shown(&status.version), status.pid)),
+        (
+            "program",
+            format!("scp2p {}, process {}", shown(&status.version), status.pid),
+        ),
     ])
 }
 
@@ -53,15 +69,25 @@ pub fn ready(status: &api::Status) -> String {
 
 fn listening(listening: &api::Listening) -> String {
     let named = |name: &str, list: &[std::net::SocketAddr]| {
-        list.iter().map(|address| format!("{name} {address}")).collect::<Vec<_>>()
+        list.iter()
+            .map(|address| format!("{name} {address}"))
+            .collect::<Vec<_>>()
     };
     let all = [named("quic", &listening.quic), named("tcp", &listening.tcp)].concat();
-    if all.is_empty() { "not listening".to_owned() } else { all.join(", ") }
+    if all.is_empty() {
+        "not listening".to_owned()
+    } else {
+        all.join(", ")
+    }
 }
 
 fn addresses(addresses: &[String]) -> String {
     if addresses.is_empty() {
         return "not known yet".to_owned();
     }
-    addresses.iter().map(|address| shown(address)).collect::<Vec<_>>().join(", ")
+    addresses
+        .iter()
+        .map(|address| shown(address))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -24,7 +24,10 @@ pub struct Table<const N: usize> {
 impl<const N: usize> Table<N> {
     /// An empty table with these headings.
     pub fn new(columns: [(&'static str, Align); N]) -> Self {
-        Table { columns, rows: Vec::new() }
+        Table {
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
@@ -61,8 +64,16 @@ impl<const N: usize> Table<N> {
 
 /// Lines of a name and a value.
 pub fn pairs(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.width()).max().unwrap_or(0) + GAP;
-    pairs.iter().map(|(name, value)| format!("{name:width$}{value}\n")).collect()
+    let width = pairs
+        .iter()
+        .map(|(name, _)| name.width())
+        .max()
+        .unwrap_or(0)
+        + GAP;
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name:width$}{value}\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,7 +82,11 @@ mod tests {
 
     #[test]
     fn columns_line_up_whatever_the_script() {
-        let mut table = Table::new([("name", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
+        let mut table = Table::new([
+            ("name", Align::Left),
+            ("size", Align::Right),
+            ("note", Align::Left),
+        ]);
         table.row(["日本".into(), "1".into(), "x".into()]);
         table.row(["a".into(), "12345".into(), String::new()]);
         let expected = "\
