@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod command;
 pub mod config;
 pub mod content;
+pub mod dht;
 pub mod escape;
 pub mod event;
 pub mod id;

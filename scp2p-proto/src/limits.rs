@@ -15,6 +15,18 @@ pub const CHUNK_LEN: u32 = 262_144;
 pub const CONTENT_LEN_MAX: u64 = 1 << 40;
 /// DHT values, by SPECIFICATION §6.
 pub const VALUE_MAX: usize = 65_536;
+/// Contacts in a bucket of the routing table, and closest nodes of a lookup: K, by SPECIFICATION §6.
+pub const DHT_BUCKET_LEN: usize = 20;
+/// Contacts of one IPv4 /24 or IPv6 /48 in a bucket, so that no network can fill it by itself.
+pub const DHT_NETWORK_MAX: usize = 2;
+/// Addresses kept of a DHT contact: both transports on both IP versions.
+pub const CONTACT_ADDRS_MAX: usize = 4;
+/// Queries of a lookup at a time: alpha, by SPECIFICATION §6.
+pub const LOOKUP_PARALLEL_MAX: u32 = 3;
+/// Queries of a lookup in all. Honest networks of millions need about half of it.
+pub const LOOKUP_QUERIES_MAX: u32 = 80;
+/// Nodes that a lookup remembers: all that K nodes can name, less what they name in common.
+pub const LOOKUP_CANDIDATES_MAX: usize = 256;
 /// Items of a manifest, by SPECIFICATION §5.2.
 pub const MANIFEST_ITEMS_MAX: usize = 3000;
 /// A manifest's CBOR: it must fit a payload together with its wrapper.

@@ -1,0 +1,390 @@
+//! Finding the nodes closest to a target by asking ever closer ones (SPECIFICATION §6).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::distance::Distance;
+use super::table::Contact;
+use crate::id::{NodeId, NodeKey};
+use crate::limits::{
+    DHT_BUCKET_LEN, LOOKUP_CANDIDATES_MAX, LOOKUP_PARALLEL_MAX, LOOKUP_QUERIES_MAX,
+};
+
+/// One search for the 20 nodes closest to a target.
+///
+/// The caller asks whom [`Lookup::next`] names and reports each answer or failure; every query must end in
+/// one of the two, so the caller has a deadline for each. It is done when the closest of all nodes that it
+/// knows, failed ones aside, have answered, or when it has asked as often as it may.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    own: NodeId,
+    target: NodeId,
+    candidates: BTreeMap<Distance, Candidate>,
+    asked: u32,
+    queries: u32,
+}
+
+/// What a lookup wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Ask this node for the ones it knows closest to the target.
+    Query(Contact),
+    /// Nothing before one of the queries ends.
+    Wait,
+    /// Nothing any more.
+    Done,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    contact: Contact,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Heard,
+    Asked,
+    Answered,
+    Failed,
+}
+
+impl Lookup {
+    /// A lookup by the node `own`, which is never asked itself, that starts from `seeds`.
+    pub fn new(own: NodeId, target: NodeId, seeds: Vec<Contact>) -> Lookup {
+        let mut lookup = Lookup {
+            own,
+            target,
+            candidates: BTreeMap::new(),
+            asked: 0,
+            queries: 0,
+        };
+        lookup.hear(seeds);
+        lookup
+    }
+
+    /// What it looks for.
+    pub fn target(&self) -> NodeId {
+        self.target
+    }
+
+    /// What to do next. A contact that is given counts as asked from now on.
+    pub fn next(&mut self) -> Next {
+        let closest = self
+            .candidates
+            .values_mut()
+            .filter(|candidate| candidate.state != State::Failed);
+        let mut unanswered = closest
+            .take(DHT_BUCKET_LEN)
+            .filter(|candidate| candidate.state != State::Answered);
+        let Some(first) = unanswered.next() else {
+            return Next::Done;
+        };
+        let mut heard = core::iter::once(first)
+            .chain(unanswered)
+            .filter(|candidate| candidate.state == State::Heard);
+        if self.asked >= LOOKUP_PARALLEL_MAX {
+            return Next::Wait;
+        }
+        match heard.next() {
+            Some(candidate) if self.queries < LOOKUP_QUERIES_MAX => {
+                candidate.state = State::Asked;
+                self.asked += 1;
+                self.queries += 1;
+                Next::Query(candidate.contact.clone())
+            }
+            Some(_) | None if self.asked > 0 => Next::Wait,
+            Some(_) | None => Next::Done,
+        }
+    }
+
+    /// A node that was asked has named others. Answers of nodes that were not asked have no effect.
+    pub fn on_reply(&mut self, from: &NodeKey, closer: Vec<Contact>) {
+        if self.end_query(from, State::Answered) {
+            self.hear(closer);
+        }
+    }
+
+    /// A node that was asked could not be reached or did not answer.
+    pub fn on_failure(&mut self, from: &NodeKey) {
+        self.end_query(from, State::Failed);
+    }
+
+    /// The closest nodes that have answered, at most 20, the closest first.
+    pub fn closest(&self) -> Vec<Contact> {
+        let answered = self
+            .candidates
+            .values()
+            .filter(|candidate| candidate.state == State::Answered);
+        answered
+            .take(DHT_BUCKET_LEN)
+            .map(|candidate| candidate.contact.clone())
+            .collect()
+    }
+
+    /// How many queries were made; at most 80.
+    pub fn queries(&self) -> u32 {
+        self.queries
+    }
+
+    fn end_query(&mut self, from: &NodeKey, state: State) -> bool {
+        let distance = Distance::between(&from.node_id(), &self.target);
+        match self.candidates.get_mut(&distance) {
+            Some(candidate) if candidate.state == State::Asked => {
+                candidate.state = state;
+                self.asked = self.asked.saturating_sub(1);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn hear(&mut self, contacts: Vec<Contact>) {
+        for contact in contacts {
+            if contact.id != self.own {
+                self.hear_of(contact);
+            }
+        }
+    }
+
+    fn hear_of(&mut self, contact: Contact) {
+        let distance = Distance::between(&contact.id, &self.target);
+        let Some(known) = self.candidates.get_mut(&distance) else {
+            self.candidates.insert(
+                distance,
+                Candidate {
+                    contact,
+                    state: State::Heard,
+                },
+            );
+            return self.forget_farthest();
+        };
+        match known.state {
+            State::Heard => {
+                known.contact.add_addrs(contact.addrs);
+            }
+            // Whoever named it first may have lied about where it is. Since
+            // addresses are few, it is not asked again for ever.
+            State::Failed => {
+                if known.contact.add_addrs(contact.addrs) {
+                    known.state = State::Heard;
+                }
+            }
+            State::Asked | State::Answered => {}
+        }
+    }
+
+    /// Stay within the bound. A node that was asked stays, its query will end.
+    fn forget_farthest(&mut self) {
+        if self.candidates.len() <= LOOKUP_CANDIDATES_MAX {
+            return;
+        }
+        let mut farthest = self
+            .candidates
+            .iter()
+            .rev()
+            .filter(|(_, candidate)| candidate.state != State::Asked);
+        if let Some(distance) = farthest.next().map(|(distance, _)| *distance) {
+            self.candidates.remove(&distance);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::RoutingTable;
+    use super::*;
+    use crate::io::Transport;
+    use crate::rng::Rng;
+    use crate::time::Time;
+    use crate::wire::PeerAddr;
+    use alloc::collections::BTreeSet;
+    use core::net::{IpAddr, Ipv4Addr};
+    use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+    const OWN: NodeId = NodeId([0; 20]);
+
+    fn contact(rng: &mut Rng) -> Contact {
+        let mut key = [0; 32];
+        rng.fill(&mut key);
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        let addr = PeerAddr {
+            ip,
+            port: 7000,
+            transport: Transport::Quic,
+            key: None,
+            relay_via: None,
+        };
+        Contact::new(NodeKey(key), alloc::vec![addr])
+    }
+
+    /// Nodes that know of each other what their tables hold.
+    struct Network {
+        tables: BTreeMap<NodeKey, RoutingTable>,
+        contacts: Vec<Contact>,
+    }
+
+    impl Network {
+        fn new(size: usize, rng: &mut Rng) -> Network {
+            let contacts: Vec<Contact> = (0..size).map(|_| contact(rng)).collect();
+            let mut tables = BTreeMap::new();
+            for node in &contacts {
+                let mut table = RoutingTable::new(node.id);
+                let mut others = contacts.clone();
+                rng.shuffle(&mut others);
+                for other in others {
+                    table.insert(other, Time(0));
+                }
+                table.check();
+                tables.insert(node.key, table);
+            }
+            Network { tables, contacts }
+        }
+
+        /// Carry a lookup out, answering its queries in random order; whom it asked.
+        fn run(
+            &self,
+            lookup: &mut Lookup,
+            dead: &BTreeSet<NodeKey>,
+            rng: &mut Rng,
+        ) -> Vec<NodeKey> {
+            let (mut pending, mut asked) = (Vec::new(), Vec::new());
+            loop {
+                match lookup.next() {
+                    Next::Query(contact) => {
+                        pending.push(contact.key);
+                        asked.push(contact.key);
+                        assert!(pending.len() <= LOOKUP_PARALLEL_MAX as usize);
+                    }
+                    Next::Wait => {
+                        let at = rng.below(pending.len() as u64) as usize;
+                        let key = pending.swap_remove(at);
+                        if dead.contains(&key) {
+                            lookup.on_failure(&key);
+                        } else {
+                            let closer =
+                                self.tables[&key].closest(&lookup.target(), DHT_BUCKET_LEN);
+                            lookup.on_reply(&key, closer.into_iter().cloned().collect());
+                        }
+                    }
+                    Next::Done => return asked,
+                }
+            }
+        }
+
+        /// The true answer.
+        fn closest(&self, target: &NodeId, dead: &BTreeSet<NodeKey>) -> Vec<NodeKey> {
+            let mut live: Vec<&Contact> = self
+                .contacts
+                .iter()
+                .filter(|node| !dead.contains(&node.key))
+                .collect();
+            live.sort_by_key(|node| Distance::between(&node.id, target));
+            live.iter()
+                .take(DHT_BUCKET_LEN)
+                .map(|node| node.key)
+                .collect()
+        }
+    }
+
+    fn target(rng: &mut Rng) -> NodeId {
+        contact(rng).id
+    }
+
+    fn keys(contacts: &[Contact]) -> Vec<NodeKey> {
+        contacts.iter().map(|contact| contact.key).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        // In a network whose tables are full a lookup finds exactly the closest nodes, asking each at most once.
+        #[test]
+        fn the_closest_nodes_are_found(seed: [u8; 32]) {
+            let mut rng = Rng::new(&seed, "lookup");
+            let network = Network::new(200, &mut rng);
+            let seeds = network.contacts.iter().take(3).cloned().collect();
+            let mut lookup = Lookup::new(OWN, target(&mut rng), seeds);
+            let mut asked = network.run(&mut lookup, &BTreeSet::new(), &mut rng);
+            prop_assert_eq!(keys(&lookup.closest()), network.closest(&lookup.target(), &BTreeSet::new()));
+            prop_assert!(lookup.queries() <= LOOKUP_QUERIES_MAX && asked.len() == lookup.queries() as usize);
+            asked.sort();
+            asked.dedup();
+            prop_assert_eq!(asked.len(), lookup.queries() as usize);
+        }
+
+        // With a third of the nodes dead it still ends and finds the closest live ones.
+        #[test]
+        fn dead_nodes_are_passed_by(seed: [u8; 32]) {
+            let mut rng = Rng::new(&seed, "lookup");
+            let network = Network::new(200, &mut rng);
+            let dead: BTreeSet<NodeKey> =
+                network.contacts.iter().skip(3).filter(|_| rng.chance(3, 10)).map(|node| node.key).collect();
+            let seeds = network.contacts.iter().take(3).cloned().collect();
+            let mut lookup = Lookup::new(OWN, target(&mut rng), seeds);
+            network.run(&mut lookup, &dead, &mut rng);
+            prop_assert_eq!(keys(&lookup.closest()), network.closest(&lookup.target(), &dead));
+        }
+    }
+
+    // Whoever always names nodes that are closer still is not asked for ever.
+    #[test]
+    fn a_hostile_network_is_left_after_a_bounded_effort() {
+        let mut rng = Rng::new(&[1; 32], "hostile");
+        let mut lookup = Lookup::new(OWN, OWN, alloc::vec![contact(&mut rng)]);
+        let mut queries = 0;
+        while let Next::Query(asked) = lookup.next() {
+            queries += 1;
+            let closer = (0..200).map(|_| contact(&mut rng)).collect();
+            lookup.on_reply(&asked.key, closer);
+            assert!(lookup.candidates.len() <= LOOKUP_CANDIDATES_MAX);
+        }
+        assert_eq!(lookup.next(), Next::Done);
+        assert!(queries <= LOOKUP_QUERIES_MAX && lookup.queries() == queries);
+        assert_eq!(lookup.closest().len(), DHT_BUCKET_LEN);
+    }
+
+    #[test]
+    fn nothing_is_done_without_seeds_or_with_oneself() {
+        let mut rng = Rng::new(&[2; 32], "empty");
+        let own = contact(&mut rng);
+        assert_eq!(Lookup::new(own.id, OWN, Vec::new()).next(), Next::Done);
+        assert_eq!(
+            Lookup::new(own.id, OWN, alloc::vec![own]).next(),
+            Next::Done
+        );
+    }
+
+    #[test]
+    fn only_those_asked_are_listened_to() {
+        let mut rng = Rng::new(&[3; 32], "ask");
+        let (first, second) = (contact(&mut rng), contact(&mut rng));
+        let mut lookup = Lookup::new(OWN, OWN, alloc::vec![first.clone()]);
+        lookup.on_reply(&first.key, alloc::vec![second.clone()]);
+        assert_eq!(lookup.next(), Next::Query(first.clone()));
+        lookup.on_reply(&second.key, alloc::vec![second.clone()]);
+        assert_eq!(lookup.next(), Next::Wait);
+        lookup.on_failure(&first.key);
+        lookup.on_reply(&first.key, alloc::vec![second]);
+        assert_eq!((lookup.next(), lookup.closest().len()), (Next::Done, 0));
+    }
+
+    #[test]
+    fn a_failed_node_is_asked_again_at_another_address_only() {
+        let mut rng = Rng::new(&[4; 32], "again");
+        let (teller, told) = (contact(&mut rng), contact(&mut rng));
+        let mut lookup = Lookup::new(OWN, OWN, alloc::vec![teller.clone(), told.clone()]);
+        assert!(matches!(
+            (lookup.next(), lookup.next()),
+            (Next::Query(_), Next::Query(_))
+        ));
+        lookup.on_failure(&told.key);
+        let mut moved = told.clone();
+        moved.addrs[0].port += 1;
+        lookup.on_reply(&teller.key, alloc::vec![told.clone(), moved.clone()]);
+        let Next::Query(again) = lookup.next() else {
+            panic!("not asked again")
+        };
+        assert_eq!(again.addrs, [told.addrs[0].clone(), moved.addrs[0].clone()]);
+    }
+}

@@ -1,0 +1,590 @@
+//! The nodes that a node knows, more of them the closer they are (SPECIFICATION §6).
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::distance::{Distance, ID_BITS};
+use crate::id::{NodeId, NodeKey};
+use crate::limits::{CONTACT_ADDRS_MAX, DHT_BUCKET_LEN, DHT_NETWORK_MAX};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::wire::PeerAddr;
+
+/// Failures in a row after which a contact is forgotten.
+const FAILURES_MAX: u8 = 2;
+
+/// A node of the DHT and where it can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its id, that of the key.
+    pub id: NodeId,
+    /// Its addresses, the most promising first; at most four.
+    pub addrs: Vec<PeerAddr>,
+}
+
+impl Contact {
+    /// A node by its key and the first four different ones of these addresses.
+    pub fn new(key: NodeKey, addrs: Vec<PeerAddr>) -> Contact {
+        let mut contact = Contact {
+            key,
+            id: key.node_id(),
+            addrs: Vec::new(),
+        };
+        contact.add_addrs(addrs);
+        contact
+    }
+
+    /// Append addresses that are new as long as there is room; whether any was.
+    pub(super) fn add_addrs(&mut self, addrs: Vec<PeerAddr>) -> bool {
+        let before = self.addrs.len();
+        for addr in addrs {
+            if self.addrs.len() < CONTACT_ADDRS_MAX && !self.addrs.contains(&addr) {
+                self.addrs.push(addr);
+            }
+        }
+        self.addrs.len() > before
+    }
+}
+
+/// What became of a contact that was to be inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the table now.
+    Added,
+    /// It was there before; its addresses and the time it was seen are up to date.
+    Refreshed,
+    /// Its bucket is full. If the stalest contact there does not answer, remove that and insert again.
+    Full {
+        /// The contact of the bucket to ask whether it still lives.
+        stalest: NodeKey,
+    },
+    /// Its bucket has enough contacts of its network: whoever has many
+    /// addresses of one network must not fill the table.
+    Crowded,
+    /// It is this node itself.
+    Own,
+}
+
+/// Contacts in buckets by the number of leading bits that their ids share with the own one.
+///
+/// A bucket holds 20 contacts, at most two of any IPv4 /24 or IPv6 /48 (loopback, link-local and private
+/// addresses aside). Contacts enter only when they were heard of directly, and live ones are never
+/// replaced: the longer a node has been there, the longer it will stay.
+#[derive(Debug, Clone)]
+pub struct RoutingTable {
+    own: NodeId,
+    buckets: BTreeMap<u32, Bucket>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Bucket {
+    entries: Vec<Entry>,
+    /// When a lookup for the bucket's sake was made last.
+    refreshed: Option<Time>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    contact: Contact,
+    seen: Time,
+    /// In a row.
+    failures: u8,
+}
+
+impl RoutingTable {
+    /// An empty table of the node with this id.
+    pub fn new(own: NodeId) -> RoutingTable {
+        RoutingTable {
+            own,
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    /// Insert a contact that was heard of directly at `now`.
+    pub fn insert(&mut self, contact: Contact, now: Time) -> Inserted {
+        let Some(index) = self.bucket_of(&contact.id) else {
+            return Inserted::Own;
+        };
+        let bucket = self.buckets.entry(index).or_default();
+        if bucket.is_crowded_for(&contact) {
+            return Inserted::Crowded;
+        }
+        if let Some(entry) = bucket
+            .entries
+            .iter_mut()
+            .find(|entry| entry.contact.key == contact.key)
+        {
+            entry.refresh(contact.addrs, now);
+            return Inserted::Refreshed;
+        }
+        if bucket.entries.len() >= DHT_BUCKET_LEN
+            && let Some(stalest) = bucket.stalest()
+        {
+            return Inserted::Full { stalest };
+        }
+        bucket.entries.push(Entry {
+            contact,
+            seen: now,
+            failures: 0,
+        });
+        Inserted::Added
+    }
+
+    /// A contact has answered at `now`. False if it is not in the table.
+    pub fn seen(&mut self, key: &NodeKey, now: Time) -> bool {
+        let Some(entry) = self.entry_mut(key) else {
+            return false;
+        };
+        entry.refresh(Vec::new(), now);
+        true
+    }
+
+    /// A contact could not be reached or did not answer. True if it was forgotten for that:
+    /// after the second time in a row.
+    pub fn failed(&mut self, key: &NodeKey) -> bool {
+        let Some(entry) = self.entry_mut(key) else {
+            return false;
+        };
+        entry.failures = entry.failures.saturating_add(1);
+        entry.failures >= FAILURES_MAX && self.remove(key)
+    }
+
+    /// Forget a contact. False if it is not in the table.
+    pub fn remove(&mut self, key: &NodeKey) -> bool {
+        let index = self.bucket_of(&key.node_id());
+        let Some(bucket) = index.and_then(|index| self.buckets.get_mut(&index)) else {
+            return false;
+        };
+        let before = bucket.entries.len();
+        bucket.entries.retain(|entry| entry.contact.key != *key);
+        bucket.entries.len() < before
+    }
+
+    /// Whether a contact is in the table.
+    pub fn contains(&self, key: &NodeKey) -> bool {
+        let bucket = self
+            .bucket_of(&key.node_id())
+            .and_then(|index| self.buckets.get(&index));
+        bucket.is_some_and(|bucket| bucket.entries.iter().any(|entry| entry.contact.key == *key))
+    }
+
+    /// The `n` contacts closest to a target, the closest first.
+    pub fn closest(&self, target: &NodeId, n: usize) -> Vec<&Contact> {
+        let mut contacts: Vec<&Contact> = self.iter().collect();
+        contacts.sort_by_cached_key(|contact| Distance::between(&contact.id, target));
+        contacts.truncate(n);
+        contacts
+    }
+
+    /// A bucket that a lookup of [`RoutingTable::random_target_in`] should refresh: one for whose sake none was made
+    /// for `older_than`. Buckets closer than the closest contact are left to lookups of the own id.
+    pub fn stale_bucket(&self, now: Time, older_than: Duration) -> Option<u32> {
+        let (deepest, _) = self
+            .buckets
+            .iter()
+            .rev()
+            .find(|(_, bucket)| !bucket.entries.is_empty())?;
+        let refreshed = |index: &u32| self.buckets.get(index).and_then(|bucket| bucket.refreshed);
+        let is_stale = |index: &u32| refreshed(index).is_none_or(|at| now.since(at) >= older_than);
+        (0..=*deepest).filter(is_stale).min_by_key(refreshed)
+    }
+
+    /// A lookup for the sake of this bucket was made at `now`.
+    pub fn refreshed(&mut self, bucket: u32, now: Time) {
+        if bucket < ID_BITS {
+            self.buckets.entry(bucket).or_default().refreshed = Some(now);
+        }
+    }
+
+    /// A random id that belongs into this bucket.
+    pub fn random_target_in(&self, bucket: u32, rng: &mut Rng) -> NodeId {
+        let mut random = [0; NodeId::LEN];
+        rng.fill(&mut random);
+        let mut target = self.own;
+        for ((index, byte), random) in (0u32..).zip(target.0.iter_mut()).zip(random) {
+            // Bits before the bucket's are the own ones, its bit is not, those behind are random.
+            let before = bucket.saturating_sub(index * 8);
+            *byte = match before {
+                8.. => *byte,
+                _ if index * 8 > bucket => random,
+                _ => {
+                    let bit = 0x80 >> before;
+                    let behind = bit - 1;
+                    ((*byte ^ bit) & !behind) | (random & behind)
+                }
+            };
+        }
+        target
+    }
+
+    /// How many contacts there are.
+    pub fn len(&self) -> usize {
+        self.buckets
+            .values()
+            .map(|bucket| bucket.entries.len())
+            .sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All contacts, the farthest buckets first.
+    pub fn iter(&self) -> impl Iterator<Item = &Contact> {
+        self.buckets
+            .values()
+            .flat_map(|bucket| bucket.entries.iter().map(|entry| &entry.contact))
+    }
+
+    /// The bucket of an id; none for the own one.
+    fn bucket_of(&self, id: &NodeId) -> Option<u32> {
+        Distance::between(&self.own, id).common_prefix()
+    }
+
+    fn entry_mut(&mut self, key: &NodeKey) -> Option<&mut Entry> {
+        let index = self.bucket_of(&key.node_id())?;
+        self.buckets
+            .get_mut(&index)?
+            .entries
+            .iter_mut()
+            .find(|entry| entry.contact.key == *key)
+    }
+}
+
+impl Bucket {
+    fn stalest(&self) -> Option<NodeKey> {
+        let stalest = self
+            .entries
+            .iter()
+            .min_by_key(|entry| (core::cmp::Reverse(entry.failures), entry.seen))?;
+        Some(stalest.contact.key)
+    }
+
+    /// Whether one of the contact's networks has its share of the other contacts already.
+    fn is_crowded_for(&self, contact: &Contact) -> bool {
+        let others = || {
+            self.entries
+                .iter()
+                .map(|entry| &entry.contact)
+                .filter(|other| other.key != contact.key)
+        };
+        contact.addrs.iter().filter_map(network).any(|wanted| {
+            let in_it = |other: &&Contact| {
+                other
+                    .addrs
+                    .iter()
+                    .filter_map(network)
+                    .any(|network| network == wanted)
+            };
+            others().filter(in_it).count() >= DHT_NETWORK_MAX
+        })
+    }
+}
+
+impl Entry {
+    /// Newer addresses come first, older ones stay as long as there is room.
+    fn refresh(&mut self, addrs: Vec<PeerAddr>, now: Time) {
+        let older = core::mem::take(&mut self.contact.addrs);
+        self.contact.add_addrs(addrs);
+        self.contact.add_addrs(older);
+        self.seen = self.seen.max(now);
+        self.failures = 0;
+    }
+}
+
+/// What one party can be expected to hold: an IPv4 /24 or an IPv6 /48.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Network {
+    V4([u8; 3]),
+    V6([u8; 6]),
+}
+
+/// The network of an address, or of the relay it is reached through; none of those that are local to a
+/// host or a site.
+fn network(addr: &PeerAddr) -> Option<Network> {
+    let ip = addr
+        .relay_via
+        .as_ref()
+        .map_or(addr.ip, |route| route.relay.ip);
+    match ip.to_canonical() {
+        IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            Some(Network::V4([a, b, c]))
+        }
+        IpAddr::V6(ip)
+            if ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() =>
+        {
+            None
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, e, f, ..] = ip.octets();
+            Some(Network::V6([a, b, c, d, e, f]))
+        }
+    }
+}
+
+#[cfg(test)]
+impl RoutingTable {
+    /// Every contact is in its bucket once, and no bucket is overfull or crowded.
+    pub(crate) fn check(&self) {
+        for (index, bucket) in &self.buckets {
+            assert!(bucket.entries.len() <= DHT_BUCKET_LEN);
+            for (at, entry) in bucket.entries.iter().enumerate() {
+                assert_eq!(entry.contact.id, entry.contact.key.node_id());
+                assert_eq!(self.bucket_of(&entry.contact.id), Some(*index));
+                assert!(
+                    entry.contact.addrs.len() <= CONTACT_ADDRS_MAX && entry.failures < FAILURES_MAX
+                );
+                assert!(
+                    bucket
+                        .entries
+                        .iter()
+                        .skip(at + 1)
+                        .all(|other| other.contact.key != entry.contact.key)
+                );
+                assert!(!bucket.is_overcrowded_by(&entry.contact));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Bucket {
+    fn is_overcrowded_by(&self, contact: &Contact) -> bool {
+        contact.addrs.iter().filter_map(network).any(|wanted| {
+            let networks = |entry: &Entry| {
+                entry
+                    .contact
+                    .addrs
+                    .iter()
+                    .any(|addr| network(addr) == Some(wanted))
+            };
+            self.entries.iter().filter(|entry| networks(entry)).count() > DHT_NETWORK_MAX
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Contact, Distance, ID_BITS, Inserted, Rng, RoutingTable};
+    use crate::id::{NodeId, NodeKey};
+    use crate::io::Transport;
+    use crate::limits::{CONTACT_ADDRS_MAX, DHT_BUCKET_LEN};
+    use crate::time::Time;
+    use crate::wire::PeerAddr;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use core::net::IpAddr;
+    use core::time::Duration;
+    use proptest::collection::vec as vec_of;
+    use proptest::prelude::*;
+
+    const OWN: NodeId = NodeId([0; 20]);
+
+    fn addr(ip: &str) -> PeerAddr {
+        let ip: IpAddr = ip.parse().expect(ip);
+        PeerAddr {
+            ip,
+            port: 1,
+            transport: Transport::Tcp,
+            key: None,
+            relay_via: None,
+        }
+    }
+
+    /// The `n`th of the contacts whose ids share exactly `prefix` bits with the own id.
+    fn contact(prefix: u32, n: usize, ip: &str) -> Contact {
+        let keys = (0u32..).map(|n| NodeKey(*blake3::hash(&n.to_le_bytes()).as_bytes()));
+        let mut fitting = keys
+            .filter(|key| Distance::between(&key.node_id(), &OWN).common_prefix() == Some(prefix));
+        Contact::new(fitting.nth(n).expect("keys never end"), vec![addr(ip)])
+    }
+
+    #[test]
+    fn a_full_bucket_takes_another_only_for_one_that_is_gone() {
+        let mut table = RoutingTable::new(OWN);
+        for n in 0..DHT_BUCKET_LEN {
+            assert_eq!(
+                table.insert(contact(0, n, "10.0.0.1"), Time(n as u64)),
+                Inserted::Added
+            );
+        }
+        let late = contact(0, DHT_BUCKET_LEN, "10.0.0.1");
+        let key = |n| contact(0, n, "10.0.0.1").key;
+        assert_eq!(
+            table.insert(late.clone(), Time(99)),
+            Inserted::Full { stalest: key(0) }
+        );
+        assert!(table.seen(&key(0), Time(100)));
+        assert_eq!(
+            table.insert(late.clone(), Time(101)),
+            Inserted::Full { stalest: key(1) }
+        );
+        assert!(!table.failed(&key(7)));
+        assert_eq!(
+            table.insert(late.clone(), Time(102)),
+            Inserted::Full { stalest: key(7) }
+        );
+        assert!(table.remove(&key(7)) && !table.remove(&key(7)));
+        assert_eq!(table.insert(late.clone(), Time(103)), Inserted::Added);
+        assert_eq!(table.insert(late, Time(104)), Inserted::Refreshed);
+        assert_eq!(
+            table.insert(contact(1, 0, "10.0.0.1"), Time(105)),
+            Inserted::Added
+        );
+        table.check();
+    }
+
+    #[test]
+    fn the_second_failure_in_a_row_removes() {
+        let mut table = RoutingTable::new(OWN);
+        let only = contact(0, 0, "10.0.0.1");
+        table.insert(only.clone(), Time(0));
+        assert!(
+            !table.failed(&only.key) && table.seen(&only.key, Time(1)) && !table.failed(&only.key)
+        );
+        assert!(table.contains(&only.key));
+        assert!(table.failed(&only.key) && !table.contains(&only.key));
+        assert!(!table.failed(&only.key) && !table.seen(&only.key, Time(2)) && table.is_empty());
+    }
+
+    #[test]
+    fn one_network_has_two_places_in_a_bucket() {
+        let mut table = RoutingTable::new(OWN);
+        let outcomes = |table: &mut RoutingTable, prefix, ips: [&str; 4]| {
+            let insert = |(n, ip)| table.insert(contact(prefix, n, ip), Time(0));
+            (0..).zip(ips).map(insert).collect::<Vec<_>>()
+        };
+        let two = [
+            Inserted::Added,
+            Inserted::Added,
+            Inserted::Crowded,
+            Inserted::Added,
+        ];
+        assert_eq!(
+            outcomes(&mut table, 0, ["1.2.3.4", "1.2.3.5", "1.2.3.6", "1.2.4.6"]),
+            two
+        );
+        assert_eq!(
+            outcomes(
+                &mut table,
+                1,
+                ["1.2.3.4", "::ffff:1.2.3.5", "1.2.3.6", "1.2.4.6"]
+            ),
+            two
+        );
+        assert_eq!(
+            outcomes(
+                &mut table,
+                2,
+                [
+                    "2001:db8:7::1",
+                    "2001:db8:7:1::",
+                    "2001:db8:7:2::",
+                    "2001:db8:8::"
+                ]
+            ),
+            two
+        );
+        let local = [Inserted::Added; 4];
+        assert_eq!(outcomes(&mut table, 3, ["127.0.0.1"; 4]), local);
+        assert_eq!(outcomes(&mut table, 4, ["192.168.1.1"; 4]), local);
+        assert_eq!(outcomes(&mut table, 5, ["fd00::1"; 4]), local);
+        assert_eq!(
+            table.insert(contact(0, 1, "1.2.3.9"), Time(0)),
+            Inserted::Refreshed
+        );
+        assert_eq!(
+            table.insert(contact(0, 3, "1.2.3.9"), Time(0)),
+            Inserted::Crowded
+        );
+        table.check();
+    }
+
+    #[test]
+    fn newer_addresses_come_first_and_are_few() {
+        let mut table = RoutingTable::new(OWN);
+        for last in 1..=6 {
+            table.insert(contact(0, 0, &alloc::format!("10.0.0.{last}")), Time(0));
+        }
+        let addrs = &table.closest(&OWN, 1)[0].addrs;
+        assert_eq!(addrs.len(), CONTACT_ADDRS_MAX);
+        assert_eq!(
+            (&addrs[0], &addrs[3]),
+            (&addr("10.0.0.6"), &addr("10.0.0.3"))
+        );
+    }
+
+    #[test]
+    fn buckets_are_refreshed_in_turn() {
+        let hour = Duration::from_secs(3600);
+        let mut table = RoutingTable::new(OWN);
+        assert_eq!(table.stale_bucket(Time(0), hour), None);
+        table.insert(contact(2, 0, "10.0.0.1"), Time(0));
+        for bucket in 0..3 {
+            assert_eq!(
+                table.stale_bucket(Time(u64::from(bucket)), hour),
+                Some(bucket)
+            );
+            table.refreshed(bucket, Time(u64::from(bucket)));
+        }
+        assert_eq!(table.stale_bucket(Time(3), hour), None);
+        assert_eq!(table.stale_bucket(Time(0) + hour, hour), Some(0));
+        table.refreshed(ID_BITS, Time(0));
+        table.check();
+    }
+
+    proptest! {
+        // A random target of a bucket belongs into that bucket, whatever the own id.
+        #[test]
+        fn targets_lie_in_their_bucket(own: [u8; 20], bucket in 0..ID_BITS, seed: [u8; 32]) {
+            let table = RoutingTable::new(NodeId(own));
+            let target = table.random_target_in(bucket, &mut Rng::new(&seed, "target"));
+            prop_assert_eq!(Distance::between(&target, &NodeId(own)).common_prefix(), Some(bucket));
+        }
+
+        // Whatever happens to a table, its invariants hold, and the closest contacts are the closest.
+        #[test]
+        fn the_table_stays_consistent(steps in vec_of((0u8..6, 0u32..60, 0u8..6), 0..300), target: [u8; 20]) {
+            let mut table = RoutingTable::new(NodeKey([0; 32]).node_id());
+            for (time, (what, key, network)) in (0u64..).zip(steps) {
+                let key = NodeKey(match key {
+                    0 => [0; 32],
+                    _ => *blake3::hash(&key.to_le_bytes()).as_bytes(),
+                });
+                match what {
+                    0 => prop_assert_eq!(table.contains(&key), table.remove(&key)),
+                    1 => prop_assert_eq!(table.contains(&key), table.seen(&key, Time(time))),
+                    2 => {
+                        table.failed(&key);
+                    }
+                    _ => {
+                        let known = table.contains(&key);
+                        let ip = alloc::format!("1.1.{network}.1");
+                        match table.insert(Contact::new(key, vec![addr(&ip)]), Time(time)) {
+                            Inserted::Added => prop_assert!(!known && table.contains(&key)),
+                            Inserted::Refreshed => prop_assert!(known),
+                            Inserted::Full { stalest } => prop_assert!(!known && table.contains(&stalest)),
+                            Inserted::Crowded => prop_assert_eq!(table.contains(&key), known),
+                            Inserted::Own => prop_assert_eq!(key, NodeKey([0; 32])),
+                        }
+                    }
+                }
+                table.check();
+            }
+            let target = NodeId(target);
+            let mut all: Vec<&Contact> = table.iter().collect();
+            prop_assert_eq!(all.len(), table.len());
+            all.sort_by_key(|contact| Distance::between(&contact.id, &target));
+            all.truncate(DHT_BUCKET_LEN);
+            prop_assert_eq!(table.closest(&target, DHT_BUCKET_LEN), all);
+        }
+    }
+}
