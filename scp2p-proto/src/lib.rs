@@ -10,6 +10,8 @@ pub mod content;
 pub mod dht;
 pub mod escape;
 pub mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod id;
 pub mod io;
 pub mod keys;

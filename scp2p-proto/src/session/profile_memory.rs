@@ -1,10 +1,10 @@
 //! Which hello profile worked with whom (SPECIFICATION §4).
 
-use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 
 use crate::id::NodeKey;
 use crate::limits::PROFILES_MAX;
+use crate::lru::Lru;
 use crate::wire::Profile;
 
 /// The order without knowledge: our own nodes and the newest deployed ones first, the most
@@ -13,10 +13,19 @@ const DEFAULT_ORDER: [Profile; 3] = [Profile::C, Profile::A, Profile::B];
 
 /// The profile that worked per node key and per address. When full, what was confirmed
 /// longest ago is forgotten; the next dial there may then take up to three connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ProfileMemory {
-    keys: Recent<NodeKey>,
-    addrs: Recent<SocketAddr>,
+    keys: Lru<NodeKey, Profile>,
+    addrs: Lru<SocketAddr, Profile>,
+}
+
+impl Default for ProfileMemory {
+    fn default() -> ProfileMemory {
+        ProfileMemory {
+            keys: Lru::new(PROFILES_MAX),
+            addrs: Lru::new(PROFILES_MAX),
+        }
+    }
 }
 
 impl ProfileMemory {
@@ -27,58 +36,21 @@ impl ProfileMemory {
 
     /// A session with `key` came about in `profile`, over a link that was dialled to `addr`.
     pub fn worked(&mut self, key: NodeKey, addr: SocketAddr, profile: Profile) {
-        self.keys.set(key, profile);
-        self.addrs.set(addr, profile);
+        self.keys.insert(key, profile);
+        self.addrs.insert(addr, profile);
     }
 
     /// The profiles to try, each on a connection of its own: what worked with the expected
     /// key, then what worked at the address, then the rest.
     pub fn order(&self, expected: Option<NodeKey>, addr: SocketAddr) -> [Profile; 3] {
         let mut order = DEFAULT_ORDER;
-        let of_addr = self.addrs.profile(&addr);
-        let of_key = expected.and_then(|key| self.keys.profile(&key));
+        let of_addr = self.addrs.peek(&addr);
+        let of_key = expected.and_then(|key| self.keys.peek(&key));
         for known in [of_addr, of_key].into_iter().flatten() {
             // A stable sort moves the known one to the front and keeps the rest in order.
-            order.sort_by_key(|profile| *profile != known);
+            order.sort_by_key(|profile| profile != known);
         }
         order
-    }
-}
-
-/// A bounded map that forgets what was set longest ago.
-#[derive(Debug)]
-struct Recent<K> {
-    profiles: BTreeMap<K, (Profile, u64)>,
-    by_age: BTreeMap<u64, K>,
-    stamp: u64,
-}
-
-impl<K> Default for Recent<K> {
-    fn default() -> Recent<K> {
-        Recent {
-            profiles: BTreeMap::new(),
-            by_age: BTreeMap::new(),
-            stamp: 0,
-        }
-    }
-}
-
-impl<K: Copy + Ord> Recent<K> {
-    fn set(&mut self, key: K, profile: Profile) {
-        self.stamp = self.stamp.saturating_add(1);
-        if let Some((_, stamp)) = self.profiles.insert(key, (profile, self.stamp)) {
-            self.by_age.remove(&stamp);
-        }
-        self.by_age.insert(self.stamp, key);
-        if self.profiles.len() > PROFILES_MAX
-            && let Some((_, oldest)) = self.by_age.pop_first()
-        {
-            self.profiles.remove(&oldest);
-        }
-    }
-
-    fn profile(&self, key: &K) -> Option<Profile> {
-        self.profiles.get(key).map(|(profile, _)| *profile)
     }
 }
 
@@ -124,8 +96,8 @@ mod tests {
         }
         memory.worked(key(0), addr(0), A);
         memory.worked(key(u64::MAX), addr(u16::MAX), A);
-        assert_eq!(memory.keys.profiles.len(), PROFILES_MAX);
-        assert_eq!(memory.addrs.by_age.len(), PROFILES_MAX);
+        assert_eq!(memory.keys.len(), PROFILES_MAX);
+        assert_eq!(memory.addrs.len(), PROFILES_MAX);
         assert_eq!(memory.order(Some(key(0)), addr(1)), [A, C, B]);
         assert_eq!(memory.order(Some(key(1)), addr(1)), [C, A, B]);
     }
