@@ -2,8 +2,10 @@
 //! in `fuzz/corpus` is replayed by the tests.
 
 mod session;
+mod wire;
 
 pub use session::session;
+pub use wire::wire;
 
 #[cfg(test)]
 mod tests {
@@ -28,5 +30,10 @@ mod tests {
     #[test]
     fn session_corpus() {
         replay("session", session);
+    }
+
+    #[test]
+    fn wire_corpus() {
+        replay("wire", wire);
     }
 }
