@@ -120,3 +120,28 @@ fn params(keys: &Keys, n: u8) -> Params<'_> {
         expected: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// No few edits to a genuine handshake make either end take the other for another.
+        #[test]
+        fn edits(edits in prop::collection::vec((0_u8..3, 0_u16..700, any::<u8>()), 0..4)) {
+            let mut data = Vec::from([1]);
+            for (message, at, bits) in edits {
+                let [high, low] = at.to_be_bytes();
+                data.extend([message, high, low, bits]);
+            }
+            session(&data);
+        }
+
+        /// No bytes authenticate anybody.
+        #[test]
+        fn any_bytes(data: Vec<u8>) {
+            session(&data);
+        }
+    }
+}
