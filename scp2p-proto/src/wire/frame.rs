@@ -72,9 +72,9 @@ impl FrameReader {
         self.limit = limit;
     }
 
-    /// Takes the next bytes of the stream.
+    /// Takes the next bytes of the stream. After an error they are dropped.
     pub fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
+        if !piece.is_empty() && !matches!(self.state, State::Failed(_)) {
             self.pieces.push_back(piece);
         }
     }
@@ -111,11 +111,11 @@ impl FrameReader {
         }
     }
 
-    /// Bytes held: those pushed that are not part of a frame given yet.
+    /// Bytes pushed that belong to no frame given yet, lengths included; none after an error.
     pub fn buffered(&self) -> usize {
         let begun = match &self.state {
             State::Prefix { have, .. } => *have as usize,
-            State::Body { buffer, .. } => buffer.len(),
+            State::Body { buffer, .. } => buffer.len().saturating_add(4),
             State::Failed(_) => 0,
         };
         self.pieces
@@ -178,4 +178,39 @@ fn reserve(buffer: &mut Vec<u8>, part: usize, len: usize) {
         len.min(AHEAD_MAX)
     };
     buffer.reserve_exact(wanted.saturating_sub(buffer.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn capacity(reader: &FrameReader) -> usize {
+        match &reader.state {
+            State::Body { buffer, .. } => buffer.capacity(),
+            State::Prefix { .. } | State::Failed(_) => 0,
+        }
+    }
+
+    /// Somebody who announces the longest frame and sends little of it takes little memory; the rest
+    /// is reserved in one go when the sender has shown to mean it.
+    #[test]
+    fn an_announced_length_reserves_little() {
+        let len = 2_097_152;
+        let mut reader = FrameReader::new(len);
+        reader.push(Bytes::copy_from_slice(&len.to_be_bytes()));
+        assert_eq!(reader.next(), Ok(None));
+        assert_eq!(capacity(&reader), 0);
+        for _ in 0..AHEAD_MAX - 1 {
+            reader.push(Bytes::from_static(&[7]));
+            assert_eq!(reader.next(), Ok(None));
+            assert_eq!(capacity(&reader), AHEAD_MAX);
+        }
+        reader.push(Bytes::from_static(&[7]));
+        assert_eq!(reader.next(), Ok(None));
+        assert_eq!(capacity(&reader), len as usize);
+        reader.push(vec![7; len as usize - AHEAD_MAX].into());
+        assert_eq!(reader.next(), Ok(Some(vec![7; len as usize].into())));
+        assert_eq!(reader.buffered(), 0);
+    }
 }

@@ -1,5 +1,10 @@
 //! Reading, as tolerant as deployed peers are and not more.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the types are minicbor's, and those not named are refused whatever they are"
+)]
+
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -197,13 +202,17 @@ impl<'a> Reader<'a> {
         max: usize,
     ) -> Result<Bytes, DecodeError> {
         match self.peek()? {
-            Type::Array | Type::ArrayIndef => self
-                .list(name, max, |r| r.u8(name))
-                .map_err(|error| match error {
-                    DecodeError::TooMany(name) => DecodeError::Length(name),
-                    error => error,
-                })
-                .map(Bytes::from),
+            Type::Array | Type::ArrayIndef => {
+                let mut bytes = Vec::new();
+                self.array(|r| {
+                    if bytes.len() >= max {
+                        return Err(DecodeError::Length(name));
+                    }
+                    bytes.push(r.u8(name)?);
+                    Ok(())
+                })?;
+                Ok(bytes.into())
+            }
             _ => self.bytes(name, max),
         }
     }
