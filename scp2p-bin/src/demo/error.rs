@@ -51,23 +51,44 @@ impl fmt::Display for DemoError {
         match self {
             DemoError::File(path, error) => write!(f, "{}: {error}", path.display()),
             DemoError::NotPublishable(path) => {
-                write!(f, "{}: name a file or a folder whose name is UTF-8", path.display())
+                write!(
+                    f,
+                    "{}: name a file or a folder whose name is UTF-8",
+                    path.display()
+                )
             }
             DemoError::Spawn(name, error) => write!(f, "the {name} cannot be started: {error}"),
-            DemoError::NotReady(name) => write!(f, "the {name} did not get ready; see its log above"),
+            DemoError::NotReady(name) => {
+                write!(f, "the {name} did not get ready; see its log above")
+            }
             DemoError::Node(name, error) => write!(f, "the {name}: {error}"),
             DemoError::Late(name, what, limit) => {
-                write!(f, "the {name}: {what} did not happen within {} s", limit.as_secs())
+                write!(
+                    f,
+                    "the {name}: {what} did not happen within {} s",
+                    limit.as_secs()
+                )
             }
             DemoError::Download(name, reason) => write!(f, "the {name}'s download: {reason}"),
             DemoError::Catalog { path } => {
-                write!(f, "the catalog that arrived is not what was published: {path:?}")
+                write!(
+                    f,
+                    "the catalog that arrived is not what was published: {path:?}"
+                )
             }
             DemoError::NotNext { share, seq } => {
-                write!(f, "publishing again made revision {seq} of share {share}, not the next of the same share")
+                write!(
+                    f,
+                    "publishing again made revision {seq} of share {share}, not the next of the same share"
+                )
             }
-            DemoError::NotFound(word) => write!(f, "the search for {word:?} did not find the file of that name"),
-            DemoError::Differs(path) => write!(f, "{}: not the bytes that were published", path.display()),
+            DemoError::NotFound(word) => write!(
+                f,
+                "the search for {word:?} did not find the file of that name"
+            ),
+            DemoError::Differs(path) => {
+                write!(f, "{}: not the bytes that were published", path.display())
+            }
             DemoError::Surplus(path) => write!(f, "{}: nobody published this", path.display()),
             DemoError::OneGiver(name) => write!(f, "the {name}'s download came from one node only"),
         }

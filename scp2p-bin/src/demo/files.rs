@@ -27,11 +27,20 @@ pub fn sample(folder: &Path) -> Result<(), DemoError> {
             .and_then(|()| fs::write(&path, bytes))
             .map_err(|error| DemoError::File(path.clone(), error))
     };
-    write("read me first.txt", b"Everything in this folder was made by scp2p demo.\n")?;
+    write(
+        "read me first.txt",
+        b"Everything in this folder was made by scp2p demo.\n",
+    )?;
     write("empty", b"")?;
-    write("travel/summer lake/Gr\u{fc}\u{df}e aus dem S\u{fc}den.txt", "Schönes Wetter!\n".as_bytes())?;
+    write(
+        "travel/summer lake/Gr\u{fc}\u{df}e aus dem S\u{fc}den.txt",
+        "Schönes Wetter!\n".as_bytes(),
+    )?;
     write("travel/日本/京都の旅.txt", "また来ます。\n".as_bytes())?;
-    write("deep/down/in/the/folder/treasure map.txt", b"X marks the spot.\n")?;
+    write(
+        "deep/down/in/the/folder/treasure map.txt",
+        b"X marks the spot.\n",
+    )?;
     for number in 1..=NOTES {
         let text = format!("Note {number}.\n").repeat(number as usize);
         write(&format!("notes/note {number:02}.txt"), text.as_bytes())?;
@@ -61,7 +70,13 @@ fn noise(path: &Path, len: u64) -> io::Result<()> {
 pub fn originals(path: &Path) -> Result<BTreeMap<String, PathBuf>, DemoError> {
     let mut found = BTreeMap::new();
     let unsuitable = || DemoError::NotPublishable(path.to_owned());
-    let mut rest = vec![(path.file_name().and_then(|name| name.to_str()).ok_or_else(unsuitable)?.to_owned(), path.to_owned())];
+    let mut rest = vec![(
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(unsuitable)?
+            .to_owned(),
+        path.to_owned(),
+    )];
     while let Some((place, path)) = rest.pop() {
         let failed = |error| DemoError::File(path.clone(), error);
         let metadata = fs::symlink_metadata(&path).map_err(failed)?;
@@ -71,12 +86,18 @@ pub fn originals(path: &Path) -> Result<BTreeMap<String, PathBuf>, DemoError> {
             for entry in fs::read_dir(&path).map_err(failed)? {
                 let entry = entry.map_err(failed)?;
                 let name = entry.file_name();
-                let name = name.to_str().ok_or_else(|| DemoError::NotPublishable(entry.path()))?;
+                let name = name
+                    .to_str()
+                    .ok_or_else(|| DemoError::NotPublishable(entry.path()))?;
                 rest.push((format!("{place}/{name}"), entry.path()));
             }
         }
     }
-    if found.is_empty() { Err(unsuitable()) } else { Ok(found) }
+    if found.is_empty() {
+        Err(unsuitable())
+    } else {
+        Ok(found)
+    }
 }
 
 /// Compares what is in a folder with the originals, byte for byte.
@@ -87,7 +108,9 @@ pub fn verify(folder: &Path, originals: &BTreeMap<String, PathBuf>) -> Result<u6
     let mut bytes = 0;
     for (place, original) in originals {
         let copy = folder.join(place);
-        bytes += same(original, &copy).map_err(|error| DemoError::File(copy.clone(), error))?.ok_or(DemoError::Differs(copy))?;
+        bytes += same(original, &copy)
+            .map_err(|error| DemoError::File(copy.clone(), error))?
+            .ok_or(DemoError::Differs(copy))?;
     }
     let mut rest = vec![folder.to_owned()];
     while let Some(dir) = rest.pop() {
@@ -96,7 +119,10 @@ pub fn verify(folder: &Path, originals: &BTreeMap<String, PathBuf>) -> Result<u6
             let path = entry.map_err(failed)?.path();
             if path.is_dir() {
                 rest.push(path);
-            } else if !path.strip_prefix(folder).is_ok_and(|rel| rel.to_str().is_some_and(|rel| originals.contains_key(rel))) {
+            } else if !path
+                .strip_prefix(folder)
+                .is_ok_and(|rel| rel.to_str().is_some_and(|rel| originals.contains_key(rel)))
+            {
                 return Err(DemoError::Surplus(path));
             }
         }
@@ -106,14 +132,14 @@ pub fn verify(folder: &Path, originals: &BTreeMap<String, PathBuf>) -> Result<u6
 
 /// How many bytes two files have, if they are the same.
 fn same(one: &Path, two: &Path) -> io::Result<Option<u64>> {
-    let (mut one, mut two) = (File::open(one)?, File::open(two)?);
+    let (one, two) = (File::open(one)?, File::open(two)?);
     let (mut left, mut right) = (Vec::with_capacity(BUFFER), Vec::with_capacity(BUFFER));
     let mut bytes = 0;
     loop {
         left.clear();
         right.clear();
-        one.by_ref().take(BUFFER as u64).read_to_end(&mut left)?;
-        two.by_ref().take(BUFFER as u64).read_to_end(&mut right)?;
+        (&one).take(BUFFER as u64).read_to_end(&mut left)?;
+        (&two).take(BUFFER as u64).read_to_end(&mut right)?;
         if left != right {
             return Ok(None);
         }
@@ -131,7 +157,8 @@ pub fn word(originals: &BTreeMap<String, PathBuf>) -> Option<(&str, &str)> {
         .flat_map(|place| {
             let name = place.rsplit('/').next().unwrap_or(place);
             let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-            stem.split(|c: char| !c.is_alphanumeric()).map(move |word| (word, place.as_str()))
+            stem.split(|c: char| !c.is_alphanumeric())
+                .map(move |word| (word, place.as_str()))
         })
         .filter(|(word, _)| word.len() >= 4 && word.bytes().all(|byte| byte.is_ascii_lowercase()))
         .max_by_key(|(word, _)| word.len())
@@ -159,7 +186,9 @@ mod tests {
 
         let surplus = to.join("sample/surplus");
         fs::write(&surplus, "").expect("written");
-        assert!(matches!(verify(&to, &originals), Err(DemoError::Surplus(path)) if path == surplus));
+        assert!(
+            matches!(verify(&to, &originals), Err(DemoError::Surplus(path)) if path == surplus)
+        );
         fs::remove_file(surplus).expect("removed");
 
         let large = to.join("sample/lecture recording.bin");

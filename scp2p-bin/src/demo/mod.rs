@@ -25,10 +25,12 @@ use stage::Stage;
 /// # Errors
 /// Something was not as it should be, or a signal came.
 pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let mut signals =
-        Signals::new([Signal::Int, Signal::Term]).map_err(|error| Failure::System("signals", error))?;
+    let mut signals = Signals::new([Signal::Int, Signal::Term])
+        .map_err(|error| Failure::System("signals", error))?;
     let mut stage = Stage::new()?;
-    let told = story::tell(&mut stage, args.path.as_deref()).or(interrupted(&mut signals)).await;
+    let told = story::tell(&mut stage, args.path.as_deref())
+        .or(interrupted(&mut signals))
+        .await;
     if matches!(told, Err(Failure::Demo(_))) {
         stage.print_logs();
     }

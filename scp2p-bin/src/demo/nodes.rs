@@ -19,8 +19,13 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a node may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Settings that the user made for nodes of their own.
-const VARIABLES: [&str; 5] =
-    ["SCP2P_DATA_DIR", "SCP2P_BIND_QUIC", "SCP2P_BIND_TCP", "SCP2P_BOOTSTRAP", "SCP2P_LOG"];
+const VARIABLES: [&str; 5] = [
+    "SCP2P_DATA_DIR",
+    "SCP2P_BIND_QUIC",
+    "SCP2P_BIND_TCP",
+    "SCP2P_BOOTSTRAP",
+    "SCP2P_LOG",
+];
 
 /// A node that runs as a process of its own; dropping it kills it.
 #[derive(Debug)]
@@ -39,12 +44,22 @@ impl ChildNode {
     ///
     /// # Errors
     /// It does not get ready.
-    pub async fn start(name: &'static str, folder: &Path, bootstrap: &[String]) -> Result<ChildNode, DemoError> {
+    pub async fn start(
+        name: &'static str,
+        folder: &Path,
+        bootstrap: &[String],
+    ) -> Result<ChildNode, DemoError> {
         let spawn = |error| DemoError::Spawn(name, error);
         let data_dir = folder.join("data");
         fs::create_dir_all(folder).map_err(spawn)?;
         let mut command = Command::new(std::env::current_exe().map_err(spawn)?);
-        command.args(["node", "--json", "--log-level", "warn", "--stop-on-stdin-eof"]);
+        command.args([
+            "node",
+            "--json",
+            "--log-level",
+            "warn",
+            "--stop-on-stdin-eof",
+        ]);
         command.args(["--bind-quic", "127.0.0.1:0", "--bind-tcp", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(&data_dir);
         for peer in bootstrap {
@@ -55,19 +70,37 @@ impl ChildNode {
         }
         // In a process group of its own it does not get the Ctrl-C meant for us; if we are killed
         // it sees the end of its standard input.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0);
         command.stderr(File::create(log(folder)).map_err(spawn)?);
         let mut starting = Starting(Some(command.spawn().map_err(spawn)?));
-        let status = starting.ready().await.map_err(spawn)?.ok_or(DemoError::NotReady(name))?;
+        let status = starting
+            .ready()
+            .await
+            .map_err(spawn)?
+            .ok_or(DemoError::NotReady(name))?;
         let child = starting.0.take().ok_or(DemoError::NotReady(name))?;
-        Ok(ChildNode { name, client: Client::new(&data_dir), status, child })
+        Ok(ChildNode {
+            name,
+            client: Client::new(&data_dir),
+            status,
+            child,
+        })
     }
 
     /// Where others can start from.
     pub fn bootstrap(&self) -> Vec<String> {
         let listening = &self.status.listening;
-        let quic = listening.quic.iter().map(|address| format!("quic://{address}"));
-        let tcp = listening.tcp.iter().map(|address| format!("tcp://{address}"));
+        let quic = listening
+            .quic
+            .iter()
+            .map(|address| format!("quic://{address}"));
+        let tcp = listening
+            .tcp
+            .iter()
+            .map(|address| format!("tcp://{address}"));
         quic.chain(tcp).collect()
     }
 
@@ -99,10 +132,14 @@ struct Starting(Option<Child>);
 impl Starting {
     /// The line that the node prints when it is ready; none if it ends or takes too long.
     async fn ready(&mut self) -> io::Result<Option<Status>> {
-        let Some(stdout) = self.0.as_mut().and_then(|child| child.stdout.take()) else { return Ok(None) };
+        let Some(stdout) = self.0.as_mut().and_then(|child| child.stdout.take()) else {
+            return Ok(None);
+        };
         let read = async {
             let mut line = String::new();
-            BufReader::new(Unblock::new(stdout)).read_line(&mut line).await?;
+            BufReader::new(Unblock::new(stdout))
+                .read_line(&mut line)
+                .await?;
             Ok(serde_json::from_str(&line).ok())
         };
         let late = async {

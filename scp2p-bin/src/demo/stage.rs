@@ -29,7 +29,11 @@ impl Stage {
     pub fn new() -> Result<Stage, DemoError> {
         let dir = tempfile::Builder::new().prefix("scp2p-demo-").tempdir();
         let dir = dir.map_err(|error| DemoError::File(std::env::temp_dir(), error))?;
-        Ok(Stage { nodes: Vec::new(), names: Vec::new(), dir })
+        Ok(Stage {
+            nodes: Vec::new(),
+            names: Vec::new(),
+            dir,
+        })
     }
 
     /// The folder.
@@ -41,7 +45,11 @@ impl Stage {
     ///
     /// # Errors
     /// It does not get ready.
-    pub async fn start(&mut self, name: &'static str, bootstrap: &[String]) -> Result<(), DemoError> {
+    pub async fn start(
+        &mut self,
+        name: &'static str,
+        bootstrap: &[String],
+    ) -> Result<(), DemoError> {
         self.names.push(name);
         let node = ChildNode::start(name, &self.folder(name), bootstrap).await?;
         self.nodes.push(node);
@@ -53,7 +61,10 @@ impl Stage {
     /// # Panics
     /// It was not started.
     pub fn node(&self, name: &str) -> &ChildNode {
-        self.nodes.iter().find(|node| node.name == name).expect("the story starts a node before it speaks of it")
+        self.nodes
+            .iter()
+            .find(|node| node.name == name)
+            .expect("the story starts a node before it speaks of it")
     }
 
     /// Prints the ends of all logs that say something.
@@ -73,7 +84,11 @@ impl Stage {
 
     /// Stops the nodes and removes the folder, unless it is to be kept: then tells where it is.
     pub async fn clear(mut self, keep: bool) -> Option<PathBuf> {
-        let stops: Vec<_> = self.nodes.drain(..).map(|node| smol::spawn(node.stop())).collect();
+        let stops: Vec<_> = self
+            .nodes
+            .drain(..)
+            .map(|node| smol::spawn(node.stop()))
+            .collect();
         for stop in stops {
             stop.await;
         }

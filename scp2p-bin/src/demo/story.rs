@@ -40,7 +40,9 @@ const RESULTS: u32 = 200;
 pub async fn tell(stage: &mut Stage, path: Option<&Path>) -> Result<(), Failure> {
     let begun = Instant::now();
     let path = match path {
-        Some(path) => std::path::absolute(path).map_err(|error| DemoError::File(path.to_owned(), error))?,
+        Some(path) => {
+            std::path::absolute(path).map_err(|error| DemoError::File(path.to_owned(), error))?
+        }
         None => {
             let folder = stage.dir().join("SCP2P sample");
             files::sample(&folder)?;
@@ -57,11 +59,17 @@ pub async fn tell(stage: &mut Stage, path: Option<&Path>) -> Result<(), Failure>
     search(stage, &originals).await?;
     let mut verified = download(stage, FIRST, &published, &originals).await?.1;
 
-    say(&format!("\nThe {SECOND} downloads the same, now that there are two who have it."));
+    say(&format!(
+        "\nThe {SECOND} downloads the same, now that there are two who have it."
+    ));
     await_providers(stage, &published).await?;
     let (finished, bytes) = download(stage, SECOND, &published, &originals).await?;
     verified += bytes;
-    let givers = finished.peers.iter().filter(|giver| giver.bytes > 0).count();
+    let givers = finished
+        .peers
+        .iter()
+        .filter(|giver| giver.bytes > 0)
+        .count();
     if made && givers < 2 {
         return Err(DemoError::OneGiver(SECOND).into());
     }
@@ -76,7 +84,10 @@ pub async fn tell(stage: &mut Stage, path: Option<&Path>) -> Result<(), Failure>
 }
 
 async fn start(stage: &mut Stage) -> Result<(), DemoError> {
-    say(&format!("Four nodes start on this machine, each a process of its own, in {}.", shown(stage.dir())));
+    say(&format!(
+        "Four nodes start on this machine, each a process of its own, in {}.",
+        shown(stage.dir())
+    ));
     stage.start(BOOTSTRAP, &[]).await?;
     let bootstrap = stage.node(BOOTSTRAP).bootstrap();
     for name in [PUBLISHER, FIRST, SECOND] {
@@ -84,12 +95,20 @@ async fn start(stage: &mut Stage) -> Result<(), DemoError> {
     }
     for name in [BOOTSTRAP, PUBLISHER, FIRST, SECOND] {
         let node = stage.node(name);
-        say(&format!("  {name:18} {}, process {}", output::short(&node.status.key), node.status.pid));
+        say(&format!(
+            "  {name:18} {}, process {}",
+            output::short(&node.status.key),
+            node.status.pid
+        ));
     }
     for name in [PUBLISHER, FIRST, SECOND] {
         let node = stage.node(name);
         until(name, "a connection to the network", PATIENCE, async || {
-            let status = node.client.status().await.map_err(|error| DemoError::Node(name, error))?;
+            let status = node
+                .client
+                .status()
+                .await
+                .map_err(|error| DemoError::Node(name, error))?;
             Ok((status.connected > 0).then_some(()))
         })
         .await?;
@@ -109,13 +128,21 @@ async fn publish(stage: &Stage, paths: &[&Path]) -> Result<Published, DemoError>
         visibility: None,
     };
     for path in paths {
-        let path = path.to_str().ok_or_else(|| DemoError::NotPublishable((*path).to_owned()))?;
+        let path = path
+            .to_str()
+            .ok_or_else(|| DemoError::NotPublishable((*path).to_owned()))?;
         request.paths.push(path.to_owned());
     }
     let last = paths.last().map(|path| shown(path)).unwrap_or_default();
-    say(&format!("\nThe {PUBLISHER} publishes {last} where it is; nothing is copied."));
+    say(&format!(
+        "\nThe {PUBLISHER} publishes {last} where it is; nothing is copied."
+    ));
     let begun = Instant::now();
-    let published = node.client.publish(&request).await.map_err(|error| DemoError::Node(PUBLISHER, error))?;
+    let published = node
+        .client
+        .publish(&request)
+        .await
+        .map_err(|error| DemoError::Node(PUBLISHER, error))?;
     say(&format!(
         "  Share {}, revision {}: {}, {}, hashed and signed in {:.1} s.",
         output::short(&published.share),
@@ -132,22 +159,39 @@ async fn subscribe(stage: &Stage, published: &Published) -> Result<(), DemoError
     say(&format!("  {}", output::shown(&published.link)));
     for name in [FIRST, SECOND] {
         let node = stage.node(name);
-        node.client.subscribe(&published.link).await.map_err(|error| DemoError::Node(name, error))?;
+        node.client
+            .subscribe(&published.link)
+            .await
+            .map_err(|error| DemoError::Node(name, error))?;
     }
     for name in [FIRST, SECOND] {
         let waited = await_revision(stage.node(name), published, PATIENCE).await?;
-        say(&format!("  The {name} has the catalog after {:.1} s.", waited.as_secs_f64()));
+        say(&format!(
+            "  The {name} has the catalog after {:.1} s.",
+            waited.as_secs_f64()
+        ));
     }
     Ok(())
 }
 
 /// Waits until a node has this revision, without asking it to look.
-async fn await_revision(node: &ChildNode, published: &Published, limit: Duration) -> Result<Duration, DemoError> {
+async fn await_revision(
+    node: &ChildNode,
+    published: &Published,
+    limit: Duration,
+) -> Result<Duration, DemoError> {
     let begun = Instant::now();
     let what = format!("revision {} of the share", published.seq);
     until(node.name, &what, limit, async || {
-        let followed = node.client.subscriptions().await.map_err(|error| DemoError::Node(node.name, error))?;
-        Ok(followed.iter().find(|followed| followed.id == published.share && followed.seq >= published.seq).map(drop))
+        let followed = node
+            .client
+            .subscriptions()
+            .await
+            .map_err(|error| DemoError::Node(node.name, error))?;
+        Ok(followed
+            .iter()
+            .find(|followed| followed.id == published.share && followed.seq >= published.seq)
+            .map(drop))
     })
     .await?;
     Ok(begun.elapsed())
@@ -159,7 +203,12 @@ async fn compare_catalogs(
     originals: &BTreeMap<String, PathBuf>,
 ) -> Result<(), DemoError> {
     for name in [FIRST, SECOND] {
-        let catalog = stage.node(name).client.catalog(&share).await.map_err(|error| DemoError::Node(name, error))?;
+        let catalog = stage
+            .node(name)
+            .client
+            .catalog(&share)
+            .await
+            .map_err(|error| DemoError::Node(name, error))?;
         let mut missing: BTreeMap<_, _> = originals.iter().collect();
         for item in catalog.items {
             if missing.remove(&item.path).is_none() {
@@ -178,7 +227,9 @@ async fn search(stage: &Stage, originals: &BTreeMap<String, PathBuf>) -> Result<
         say("\nNo file's name has a word to search for, so nothing is searched.");
         return Ok(());
     };
-    say(&format!("\nThe {FIRST} searches for \"{word}\", on its own machine:"));
+    say(&format!(
+        "\nThe {FIRST} searches for \"{word}\", on its own machine:"
+    ));
     let node = stage.node(FIRST);
     let found = until(FIRST, "a search result", PATIENCE, async || {
         let found = node.client.search(word, None, 0, RESULTS).await;
@@ -208,7 +259,10 @@ async fn download(
     if name == FIRST {
         say(&format!("\nThe {name} downloads everything."));
     }
-    let folder = stage.dir().join(format!("{} downloads", name.split(' ').next().unwrap_or(name)));
+    let folder = stage.dir().join(format!(
+        "{} downloads",
+        name.split(' ').next().unwrap_or(name)
+    ));
     get(stage, name, published, None, &folder, originals).await
 }
 
@@ -226,9 +280,16 @@ async fn get(
         share: Some(published.share),
         path: path.map(str::to_owned),
         content: None,
-        folder: folder.to_str().ok_or_else(|| DemoError::NotPublishable(folder.to_owned()))?.to_owned(),
+        folder: folder
+            .to_str()
+            .ok_or_else(|| DemoError::NotPublishable(folder.to_owned()))?
+            .to_owned(),
     };
-    let started = node.client.get(&request).await.map_err(|error| DemoError::Node(name, error))?;
+    let started = node
+        .client
+        .get(&request)
+        .await
+        .map_err(|error| DemoError::Node(name, error))?;
     if let Some(refused) = started.refused.first() {
         let reason = format!("{:?} was refused: {}", refused.path, refused.reason);
         return Err(DemoError::Download(name, reason).into());
@@ -247,7 +308,11 @@ async fn get(
         output::rate((finished.total as f64 / seconds) as u64)
     ));
     for giver in finished.peers.iter().filter(|giver| giver.bytes > 0) {
-        say(&format!("  {} from the {}", output::size(giver.bytes), giver_name(stage, giver.key)));
+        say(&format!(
+            "  {} from the {}",
+            output::size(giver.bytes),
+            giver_name(stage, giver.key)
+        ));
     }
     let bytes = files::verify(folder, originals)?;
     say("  Every byte is as in the originals.");
@@ -255,7 +320,9 @@ async fn get(
 }
 
 fn giver_name(stage: &Stage, key: Text<scp2p_proto::id::NodeKey>) -> String {
-    let known = [BOOTSTRAP, PUBLISHER, FIRST, SECOND].into_iter().find(|name| stage.node(name).status.key == key);
+    let known = [BOOTSTRAP, PUBLISHER, FIRST, SECOND]
+        .into_iter()
+        .find(|name| stage.node(name).status.key == key);
     known.map_or_else(|| output::short(&key), str::to_owned)
 }
 
@@ -263,8 +330,15 @@ fn giver_name(stage: &Stage, key: Text<scp2p_proto::id::NodeKey>) -> String {
 async fn await_providers(stage: &Stage, published: &Published) -> Result<(), DemoError> {
     let node = stage.node(SECOND);
     until(SECOND, "news of a second provider", PATIENCE, async || {
-        let followed = node.client.subscriptions().await.map_err(|error| DemoError::Node(SECOND, error))?;
-        Ok(followed.iter().find(|followed| followed.id == published.share && followed.providers >= 2).map(drop))
+        let followed = node
+            .client
+            .subscriptions()
+            .await
+            .map_err(|error| DemoError::Node(SECOND, error))?;
+        Ok(followed
+            .iter()
+            .find(|followed| followed.id == published.share && followed.providers >= 2)
+            .map(drop))
     })
     .await
 }
@@ -272,22 +346,38 @@ async fn await_providers(stage: &Stage, published: &Published) -> Result<(), Dem
 async fn second_revision(stage: &Stage, path: &Path, first: &Published) -> Result<u64, Failure> {
     let folder = stage.dir().join("new");
     let taken = path.file_name().is_some_and(|name| name == ADDED);
-    let added = if taken { format!("also {ADDED}") } else { ADDED.to_owned() };
+    let added = if taken {
+        format!("also {ADDED}")
+    } else {
+        ADDED.to_owned()
+    };
     let added_path = folder.join(&added);
     fs::create_dir_all(&folder)
         .and_then(|()| fs::write(&added_path, "This arrived by itself.\n"))
         .map_err(|error| DemoError::File(added_path.clone(), error))?;
     let second = publish(stage, &[path, &added_path]).await?;
     if (second.share, second.seq) != (first.share, first.seq + 1) {
-        return Err(DemoError::NotNext { share: second.share.to_string(), seq: second.seq }.into());
+        return Err(DemoError::NotNext {
+            share: second.share.to_string(),
+            seq: second.seq,
+        }
+        .into());
     }
     let originals = BTreeMap::from([(added.clone(), added_path)]);
     let mut verified = 0;
     for name in [FIRST, SECOND] {
         let waited = await_revision(stage.node(name), &second, PUSH_PATIENCE).await?;
-        say(&format!("  It reached the {name} by itself within {:.1} s, which downloads the new file.", waited.as_secs_f64()));
-        let folder = stage.dir().join(format!("{} downloads of revision 2", name.split(' ').next().unwrap_or(name)));
-        verified += get(stage, name, &second, Some(&added), &folder, &originals).await?.1;
+        say(&format!(
+            "  It reached the {name} by itself within {:.1} s, which downloads the new file.",
+            waited.as_secs_f64()
+        ));
+        let folder = stage.dir().join(format!(
+            "{} downloads of revision 2",
+            name.split(' ').next().unwrap_or(name)
+        ));
+        verified += get(stage, name, &second, Some(&added), &folder, &originals)
+            .await?
+            .1;
     }
     Ok(verified)
 }

@@ -1,0 +1,242 @@
+//! Real nodes of the built binary, on loopback ports that the system chooses.
+#![allow(dead_code, reason = "every test file uses a part of this")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a node may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+/// Settings that whoever runs the tests made for nodes of their own.
+const VARIABLES: [&str; 5] = [
+    "SCP2P_DATA_DIR",
+    "SCP2P_BIND_QUIC",
+    "SCP2P_BIND_TCP",
+    "SCP2P_BOOTSTRAP",
+    "SCP2P_LOG",
+];
+
+/// The built command, without settings from the environment.
+pub fn scp2p() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scp2p"));
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs the built command with these arguments.
+pub fn run(args: &[&str]) -> Output {
+    scp2p().args(args).output().expect("the command runs")
+}
+
+/// What a command wrote to standard error.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("messages are UTF-8")
+}
+
+/// What a command wrote to standard output.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("answers are UTF-8")
+}
+
+/// Asks until there is an answer.
+pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// How a node is started.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Arguments beside those that every test node gets.
+    pub args: Vec<String>,
+    /// No QUIC.
+    pub tcp_only: bool,
+    /// No TCP.
+    pub quic_only: bool,
+}
+
+impl Settings {
+    /// With these peers to start from.
+    pub fn bootstrap(mut self, peers: &[String]) -> Settings {
+        for peer in peers {
+            self.args.extend(["--bootstrap".to_owned(), peer.clone()]);
+        }
+        self
+    }
+}
+
+/// A running node; dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct Node {
+    /// What it said when it got ready.
+    pub ready: Value,
+    settings: Settings,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Node {
+    /// Starts a node on a new data directory.
+    pub fn start(settings: Settings) -> Node {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (child, ready) = spawn(&dir.path().join("data"), &settings);
+        Node {
+            ready,
+            settings,
+            child,
+            dir,
+        }
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A folder that goes away with the node.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// Its key.
+    pub fn key(&self) -> String {
+        text(&self.ready["key"])
+    }
+
+    /// Where others can start from.
+    pub fn bootstrap(&self) -> Vec<String> {
+        let mut peers = Vec::new();
+        for transport in ["quic", "tcp"] {
+            let listening = self.ready["listening"][transport]
+                .as_array()
+                .expect("a list");
+            peers.extend(
+                listening
+                    .iter()
+                    .map(|address| format!("{transport}://{}", text(address))),
+            );
+        }
+        peers
+    }
+
+    /// Runs a command at this node; it need not succeed.
+    pub fn try_cli(&self, args: &[&str]) -> Output {
+        scp2p()
+            .args(args)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .output()
+            .expect("the command runs")
+    }
+
+    /// Runs a command at this node with `--json` and reads its answer.
+    pub fn cli(&self, args: &[&str]) -> Value {
+        let output = self.try_cli(&[args, &["--json"]].concat());
+        assert!(
+            output.status.success(),
+            "scp2p {args:?}: {}",
+            stderr(&output)
+        );
+        serde_json::from_slice(&output.stdout).expect("--json answers in JSON")
+    }
+
+    /// Sends a signal to its process.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .expect("it runs");
+    }
+
+    /// Ends its standard input.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        until("the end of a node", END_TIMEOUT, || {
+            child.try_wait().expect("it is our child")
+        })
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Starts it again on its data directory, on other ports.
+    pub fn restart(&mut self) {
+        (self.child, self.ready) = spawn(&self.data_dir(), &self.settings);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The text of a JSON string.
+pub fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
+/// Starts a node that ends when this process does.
+fn spawn(data_dir: &Path, settings: &Settings) -> (Child, Value) {
+    let mut command = scp2p();
+    command.args([
+        "node",
+        "--json",
+        "--stop-on-stdin-eof",
+        "--log-level",
+        "warn",
+    ]);
+    command.args([
+        "--bind-quic",
+        if settings.tcp_only { "" } else { "127.0.0.1:0" },
+    ]);
+    command.args([
+        "--bind-tcp",
+        if settings.quic_only {
+            ""
+        } else {
+            "127.0.0.1:0"
+        },
+    ]);
+    command.arg("--data-dir").arg(data_dir).args(&settings.args);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the node starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped"))
+        .read_line(&mut line)
+        .expect("a line");
+    let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+        let _ = child.kill();
+        panic!(
+            "the node did not get ready; it exited with {:?}",
+            child.wait()
+        );
+    });
+    (child, ready)
+}
