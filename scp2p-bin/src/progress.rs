@@ -49,6 +49,11 @@ impl Progress {
         }
     }
 
+    /// On a terminal or not at all.
+    pub fn on_terminal() -> Progress {
+        Progress::new(!std::io::stderr().is_terminal())
+    }
+
     /// Tells how a download stands.
     pub fn tell(&mut self, download: &Download) {
         match self {

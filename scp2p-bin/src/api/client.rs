@@ -210,14 +210,18 @@ impl Client {
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let path = dirs::control_socket(&self.data_dir);
-        UnixStream::connect(&path)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoNode {
+        UnixStream::connect(&path).await.map_err(|error| {
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) {
+                ClientError::NoNode {
                     data_dir: self.data_dir.clone(),
-                },
-                _ => ClientError::Connect { path, error },
-            })
+                }
+            } else {
+                ClientError::Connect { path, error }
+            }
+        })
     }
 
     async fn read<T: DeserializeOwned>(

@@ -294,11 +294,14 @@ async fn get(
         let reason = format!("{:?} was refused: {}", refused.path, refused.reason);
         return Err(DemoError::Download(name, reason).into());
     }
-    let mut progress = Progress::new(false);
+    let mut progress = Progress::on_terminal();
     let finished = progress::wait(&node.client, started.download, &mut progress).await;
-    let finished = finished.map_err(|failure| match failure {
-        Failure::Client(error) => DemoError::Node(name, error),
-        other => DemoError::Download(name, other.to_string()),
+    let finished = finished.map_err(|failure| {
+        if let Failure::Client(error) = failure {
+            DemoError::Node(name, error)
+        } else {
+            DemoError::Download(name, failure.to_string())
+        }
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     say(&format!(
