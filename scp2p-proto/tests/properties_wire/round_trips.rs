@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use scp2p_proto::id::ContentId;
+use scp2p_proto::id::{ContentId, ShareId};
 use scp2p_proto::io::{Frame, Host, Transport};
 use scp2p_proto::limits::{
     CHUNK_HASHES_MAX, CHUNK_LEN, ERROR_TEXT_MAX, FRAME_MAX, IDS_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
 };
 use scp2p_proto::wire::{
     Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, Envelope, FrameReader, Have,
-    Hello, PeerAddr, Profile, Request, RequestError,
+    Hello, Listening, Observed, PeerAddr, Profile, Request, RequestError, SubtreePage,
 };
 
 use crate::any::{answers, bootstrap_addrs, hello_fields, profiles, requests};
@@ -141,6 +141,79 @@ fn what_is_no_bootstrap_address_is_refused() {
         "10.0.0.1:7001/",
     ] {
         assert!(text.parse::<BootstrapAddr>().is_err(), "{text:?}");
+    }
+}
+
+/// What nodes of ours say to each other stays as it is, so that nodes of different age understand each other.
+#[test]
+fn messages_between_nodes_of_ours_have_these_bytes() {
+    let (content, id) = (ContentId([9; 32]), [&[0x58, 32][..], &[9; 32]].concat());
+    let with_id = |before: &[u8], after: &[u8]| [before, &id, after].concat();
+    let listening = Listening {
+        quic_port: Some(7000),
+        tcp_port: None,
+    };
+    for (request, payload) in [
+        (Request::Ping, vec![0xa0]),
+        (
+            Request::Listening(listening),
+            vec![0xa2, 0, 0x19, 0x1b, 0x58, 1, 0xf6],
+        ),
+        (
+            Request::Watch(vec![ShareId([9; 32])]),
+            with_id(&[0xa1, 0, 0x81], &[]),
+        ),
+        (
+            Request::GetSubtrees {
+                content,
+                level: 1,
+                page: 7,
+            },
+            with_id(&[0xa3, 0], &[1, 1, 2, 7]),
+        ),
+        (Request::Have(vec![content]), with_id(&[0xa1, 0, 0x81], &[])),
+    ] {
+        assert_eq!(
+            envelope_of(request.to_frame(1)).payload,
+            payload,
+            "{}",
+            request.name()
+        );
+    }
+    let observed = Observed {
+        ip: Ipv4Addr::new(10, 0, 0, 1).into(),
+        port: 7000,
+    };
+    let page = SubtreePage {
+        content,
+        size: 24,
+        level: 0,
+        page: 2,
+        hashes: vec![9; 32].into(),
+    };
+    for (kind, answer, payload) in [
+        (600, Answer::Ack, vec![]),
+        (
+            601,
+            Answer::Observed(observed),
+            vec![0xa2, 0, 0x44, 10, 0, 0, 1, 1, 0x19, 0x1b, 0x58],
+        ),
+        (610, Answer::Heads(vec![]), vec![0xa1, 0, 0x80]),
+        (
+            620,
+            Answer::Subtrees(page),
+            with_id(&[0xa5, 0], &with_id(&[1, 0x18, 24, 2, 0, 3, 2, 4], &[])),
+        ),
+        (
+            621,
+            Answer::Have(Have {
+                sizes: vec![Some(5), None],
+            }),
+            vec![0xa1, 0, 0x82, 5, 0xf6],
+        ),
+    ] {
+        let envelope = envelope_of(answer.to_frame(kind, 1));
+        assert_eq!((envelope.kind, &envelope.payload[..]), (kind, &payload[..]));
     }
 }
 

@@ -66,10 +66,11 @@ fn encode(addr: &PeerAddr) -> Bytes {
 
 fn decode(addr: &Bytes) -> Result<PeerAddr, RequestError> {
     let payload = [&OFFER_OF_ONE, addr.as_ref()].concat().into();
-    match Request::decode(100, &payload)? {
-        Request::PexOffer(mut peers) => Ok(peers.pop().expect("one peer was offered")),
-        other => panic!("not a PEX_OFFER: {other:?}"),
-    }
+    let request = Request::decode(100, &payload)?;
+    let Request::PexOffer(mut peers) = request else {
+        panic!("not a PEX_OFFER: {request:?}")
+    };
+    Ok(peers.pop().expect("one peer was offered"))
 }
 
 /// The address that these fields make.

@@ -21,10 +21,10 @@ fn cases(file: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut file: Value = serde_json::from_str(&text).expect("vectors are JSON");
-    match file["cases"].take() {
-        Value::Array(cases) => cases,
-        _ => panic!("{}: no cases", path.display()),
-    }
+    let Value::Array(cases) = file["cases"].take() else {
+        panic!("{}: no cases", path.display())
+    };
+    cases
 }
 
 fn name(case: &Value) -> &str {

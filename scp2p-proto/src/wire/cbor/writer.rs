@@ -1,7 +1,10 @@
 //! Writing, in the one form that deployed peers write.
 
+use core::convert::Infallible;
+
 use alloc::vec::Vec;
 use minicbor::Encoder;
+use minicbor::encode::Error;
 
 /// Writes CBOR: definite lengths, shortest integers. All methods return the writer.
 pub(crate) struct Writer(Encoder<Vec<u8>>);
@@ -126,13 +129,11 @@ impl Writer {
         self
     }
 
-    fn write<E>(
+    fn write(
         &mut self,
-        item: impl FnOnce(&mut Encoder<Vec<u8>>) -> Result<(), E>,
+        item: impl FnOnce(&mut Encoder<Vec<u8>>) -> Result<(), Error<Infallible>>,
     ) -> &mut Writer {
-        if item(&mut self.0).is_err() {
-            unreachable!("appending to a Vec cannot fail");
-        }
+        item(&mut self.0).expect("appending to a Vec cannot fail");
         self
     }
 }
