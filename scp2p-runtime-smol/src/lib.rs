@@ -16,9 +16,14 @@
 //! The runtime brings its own threads, so its futures can be awaited from any executor.
 #![forbid(unsafe_code)]
 
+mod addresses;
+mod clock;
 mod disk;
+mod entropy;
 mod events;
 mod handle;
+mod net;
+mod node_key;
 mod options;
 mod runtime;
 

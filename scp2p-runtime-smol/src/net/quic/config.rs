@@ -1,0 +1,108 @@
+//! What our QUIC endpoints announce and allow.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::{
+    ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
+    VarInt,
+};
+
+use super::super::half_open::is_loopback;
+use super::super::tls::Identity;
+
+/// Silence after which a connection is given up, as deployed peers announce it.
+const IDLE: Duration = Duration::from_secs(30);
+/// Deployed clients send no keep-alive of their own.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// What a stream may hold unread: 40 MiB/s at a round trip of 100 ms.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// What a new connection may hold unread. Handshakes need a few KiB, and strangers get no more.
+const FIRST_WINDOW: u32 = 256 << 10;
+/// What a connection may hold unread once the node reads from it in earnest: both
+/// streams' windows, so that a full bulk lane does not stop control.
+pub(super) const FULL_WINDOW: u32 = 2 * STREAM_WINDOW + FIRST_WINDOW;
+/// Unacknowledged bytes kept for retransmission. More than a peer of ours has window for on its bulk
+/// lane, so that control frames always find a place.
+const SEND_WINDOW: u64 = 12 << 20;
+/// The largest datagram payload on loopback: an IPv6 packet of its 65536-byte MTU.
+const LOOPBACK_PAYLOAD_MAX: u16 = 65_535 - 48;
+/// The largest datagram payload that is accepted; the protocol's own limit.
+const PAYLOAD_MAX: u16 = 65_527;
+/// IPv6 and UDP headers.
+const HEADERS: u16 = 48;
+
+/// The settings of one endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) endpoint: Arc<EndpointConfig>,
+    server: [Arc<ServerConfig>; 2],
+    client: [ClientConfig; 2],
+}
+
+impl Settings {
+    /// `mtu` is the largest of the host's interfaces other than loopback, in bytes.
+    /// The seed makes connection ids and the like reproducible.
+    pub(super) fn new(identity: &Identity, mtu: u16, seed: [u8; 32]) -> Settings {
+        let server = QuicServerConfig::try_from(identity.server.clone())
+            .expect("the identity has the suite of initial packets");
+        let client = QuicClientConfig::try_from(identity.client.clone())
+            .expect("the identity has the suite of initial packets");
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        let payload_max = mtu
+            .saturating_sub(HEADERS)
+            .clamp(1200, LOOPBACK_PAYLOAD_MAX);
+        let transports = [LOOPBACK_PAYLOAD_MAX, payload_max];
+
+        let mut endpoint = EndpointConfig::default();
+        endpoint.rng_seed(Some(seed));
+        endpoint
+            .max_udp_payload_size(PAYLOAD_MAX)
+            .expect("the protocol's limit is within its bounds");
+        Settings {
+            endpoint: Arc::new(endpoint),
+            server: transports.map(|payload_max| {
+                let mut config = ServerConfig::with_crypto(server.clone());
+                config.transport_config(Arc::new(transport(payload_max, 1)));
+                Arc::new(config)
+            }),
+            client: transports.map(|payload_max| {
+                let mut config = ClientConfig::new(client.clone());
+                config.transport_config(Arc::new(transport(payload_max, 0)));
+                config
+            }),
+        }
+    }
+
+    /// For a connection that this address opens.
+    pub(super) fn server(&self, remote: IpAddr) -> Arc<ServerConfig> {
+        self.server[usize::from(!is_loopback(remote))].clone()
+    }
+
+    /// For a connection that we open to this address.
+    pub(super) fn client(&self, remote: IpAddr) -> ClientConfig {
+        self.client[usize::from(!is_loopback(remote))].clone()
+    }
+}
+
+/// `bidi` is how many bidirectional streams the remote may open: the initiator opens the control lane.
+fn transport(payload_max: u16, bidi: u32) -> TransportConfig {
+    let idle = IdleTimeout::try_from(IDLE).expect("the idle time is in range");
+    let mut mtu_discovery = MtuDiscoveryConfig::default();
+    mtu_discovery.upper_bound(payload_max);
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(FIRST_WINDOW))
+        .send_window(SEND_WINDOW)
+        .initial_rtt(Duration::from_millis(100))
+        .mtu_discovery_config(Some(mtu_discovery));
+    config
+}
