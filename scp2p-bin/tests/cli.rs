@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::{Node, Settings, run, scp2p, stderr, stdout, text, until};
+use common::{Node, Settings, finish, run, scp2p, stderr, stdout, text, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -65,11 +65,7 @@ fn a_wrong_command_line_is_named_and_exits_with_2() {
         );
         assert!(output.stdout.is_empty(), "{args:?}");
     }
-    let output = scp2p()
-        .arg("node")
-        .env("SCP2P_BIND_TCP", "7001")
-        .output()
-        .expect("it runs");
+    let output = finish(scp2p().arg("node").env("SCP2P_BIND_TCP", "7001"));
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("SCP2P_BIND_TCP") && stderr(&output).contains("7001"));
 }
@@ -167,11 +163,11 @@ fn a_taken_port_is_named_and_exits_with_6() {
         ("--bind-tcp", tcp_address, "--bind-quic"),
         ("--bind-quic", udp_address, "--bind-tcp"),
     ] {
-        let output = scp2p()
-            .args(["node", option, &taken, other, "", "--data-dir"])
-            .arg(&dir)
-            .output()
-            .expect("it runs");
+        let output = finish(
+            scp2p()
+                .args(["node", option, &taken, other, "", "--data-dir"])
+                .arg(&dir),
+        );
         assert_eq!(
             output.status.code(),
             Some(6),
@@ -193,18 +189,18 @@ fn an_unusable_directory_is_named() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("opened");
     let long = temp.path().join("x".repeat(120));
     for dir in [file.clone(), file.join("below"), open, long] {
-        let output = scp2p()
-            .args([
-                "node",
-                "--bind-quic",
-                "127.0.0.1:0",
-                "--bind-tcp",
-                "127.0.0.1:0",
-                "--data-dir",
-            ])
-            .arg(&dir)
-            .output()
-            .expect("it runs");
+        let output = finish(
+            scp2p()
+                .args([
+                    "node",
+                    "--bind-quic",
+                    "127.0.0.1:0",
+                    "--bind-tcp",
+                    "127.0.0.1:0",
+                    "--data-dir",
+                ])
+                .arg(&dir),
+        );
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         assert!(
             stderr(&output).contains(dir.to_str().expect("UTF-8")),
@@ -368,4 +364,29 @@ fn silent_connections_do_not_keep_others_out_for_good() {
         || node.try_cli(&["status"]).status.success().then_some(()),
     );
     drop(silent);
+}
+
+#[test]
+fn the_event_stream_ends_with_the_node() {
+    let mut node = Node::start(Settings::default());
+    let mut stream = UnixStream::connect(text(&node.ready["control"])).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("set");
+    stream
+        .write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("sent");
+    let mut start = [0; 12];
+    stream
+        .read_exact(&mut start)
+        .expect("the answer begins before anything happens");
+    assert_eq!(&start, b"HTTP/1.1 200");
+    node.signal(Signal::TERM);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("it ends");
+    assert!(
+        rest.ends_with("\r\n0\r\n\r\n"),
+        "not cut off but ended: {rest}"
+    );
+    assert_eq!(node.wait().code(), Some(0));
 }

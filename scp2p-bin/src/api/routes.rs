@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use scp2p_proto::command::{CommandError, Get, GetWhat, Publish};
 use scp2p_proto::id::DownloadId;
-use scp2p_proto::record::ShareLink;
+use scp2p_proto::record::{ParseLinkError, ShareLink};
 use scp2p_proto::storage::LocalPath;
 use scp2p_runtime_smol::{Handle, SearchError, SearchQuery};
 use serde::Serialize;
@@ -235,11 +235,7 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
         )),
         Do::Subscribe => {
             let request: SubscribeRequest = parse(&body)?;
-            let link: ShareLink = request
-                .link
-                .trim()
-                .parse()
-                .map_err(|error| Refusal::BadLink(Box::new(error)))?;
+            let link: ShareLink = request.link.trim().parse().map_err(Refusal::BadLink)?;
             json(&Subscribed::from(handle.subscribe(link).await?))
         }
         Do::Unsubscribe => {
@@ -398,7 +394,7 @@ enum Refusal {
     /// A path is not absolute.
     Relative(String),
     /// The text is not a link.
-    BadLink(Box<dyn std::error::Error + Send + Sync>),
+    BadLink(ParseLinkError),
     /// Neither a share nor a content is named, or both.
     GetWhat,
     /// The node refuses.

@@ -168,7 +168,7 @@ impl Server {
         let held = self.connections.clone();
         // One reference is the server's own, one is held here.
         if Arc::strong_count(&held) > CONNECTIONS_MAX + 1 {
-            tracing::warn!("control socket: more than {CONNECTIONS_MAX} connections");
+            tracing::debug!("control socket: more than {CONNECTIONS_MAX} connections");
             refuse(stream);
             return;
         }

@@ -1,15 +1,17 @@
 //! Real nodes of the built binary, on loopback ports that the system chooses.
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::thread::sleep;
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// How long a command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a node may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Settings that whoever runs the tests made for nodes of their own.
@@ -32,7 +34,42 @@ pub fn scp2p() -> Command {
 
 /// Runs the built command with these arguments.
 pub fn run(args: &[&str]) -> Output {
-    scp2p().args(args).output().expect("the command runs")
+    finish(scp2p().args(args))
+}
+
+/// Runs a command to its end. One that does not end is killed and fails the test.
+pub fn finish(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let stdout = read_aside(child.stdout.take().expect("it is piped"));
+    let stderr = read_aside(child.stderr.take().expect("it is piped"));
+    let deadline = Instant::now() + COMMAND_TIMEOUT;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("it runs");
+            panic!("{command:?} does not end");
+        }
+        sleep(Duration::from_millis(5));
+    };
+    Output {
+        status,
+        stdout: stdout.join().expect("read"),
+        stderr: stderr.join().expect("read"),
+    }
+}
+
+fn read_aside(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe");
+        bytes
+    })
 }
 
 /// What a command wrote to standard error.
@@ -92,7 +129,7 @@ impl Node {
     /// Starts a node on a new data directory.
     pub fn start(settings: Settings) -> Node {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (child, ready) = spawn(&dir.path().join("data"), &settings);
+        let (child, ready) = spawn_node(&dir.path().join("data"), &settings);
         Node {
             ready,
             settings,
@@ -136,12 +173,7 @@ impl Node {
 
     /// Runs a command at this node; it need not succeed.
     pub fn try_cli(&self, args: &[&str]) -> Output {
-        scp2p()
-            .args(args)
-            .arg("--data-dir")
-            .arg(self.data_dir())
-            .output()
-            .expect("the command runs")
+        finish(scp2p().args(args).arg("--data-dir").arg(self.data_dir()))
     }
 
     /// Runs a command at this node with `--json` and reads its answer.
@@ -182,7 +214,7 @@ impl Node {
 
     /// Starts it again on its data directory, on other ports.
     pub fn restart(&mut self) {
-        (self.child, self.ready) = spawn(&self.data_dir(), &self.settings);
+        (self.child, self.ready) = spawn_node(&self.data_dir(), &self.settings);
     }
 }
 
@@ -200,7 +232,7 @@ pub fn text(value: &Value) -> String {
 }
 
 /// Starts a node that ends when this process does.
-fn spawn(data_dir: &Path, settings: &Settings) -> (Child, Value) {
+fn spawn_node(data_dir: &Path, settings: &Settings) -> (Child, Value) {
     let mut command = scp2p();
     command.args([
         "node",
