@@ -4,9 +4,11 @@
 
 extern crate alloc;
 
+mod catalogs;
 pub mod command;
 pub mod config;
 pub mod content;
+mod cx;
 pub mod dht;
 pub mod escape;
 pub mod event;
@@ -17,7 +19,10 @@ pub mod io;
 pub mod keys;
 pub mod limits;
 pub mod lru;
+mod node;
 pub mod path;
+mod peers;
+mod pending;
 pub mod record;
 pub mod rng;
 pub mod session;
@@ -25,5 +30,9 @@ pub mod storage;
 pub mod time;
 pub mod timers;
 pub mod token_bucket;
+mod transfers;
 pub mod view;
 pub mod wire;
+mod wish;
+
+pub use node::{Node, Why};

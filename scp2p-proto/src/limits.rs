@@ -92,3 +92,31 @@ pub const ERROR_TEXT_MAX: usize = 256;
 pub const IDS_MAX: usize = 1024;
 /// A share head's CBOR; the longest encoding we write has some 330 bytes.
 pub const HEAD_BYTES_MAX: usize = 1024;
+/// Calls that wait for a session with one peer; more means that the caller does not pace itself.
+pub const WAITING_CALLS_MAX: usize = 4096;
+/// Links open or opening at a time: a few hundred peers, and deployed clients that dial for each request.
+pub const LINKS_MAX: usize = 1024;
+/// Requests of one session that may be without an answer: small-file downloads pipeline hundreds.
+pub const TICKETS_MAX: u32 = 1024;
+/// From a dial to a transport connection, host name included; drivers give up earlier.
+pub const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
+/// Peers in the address book: some 200 bytes each; what was seen longest ago goes first.
+pub const BOOK_PEERS_MAX: usize = 4096;
+/// Addresses kept of one peer: two transports on two families, and as many that it moved from.
+pub const BOOK_ADDRS_MAX: usize = 8;
+/// Bootstrap peers, configured and hinted at by links, that are kept connected.
+pub const BOOTSTRAPS_MAX: usize = 64;
+/// Links being opened at a time; more would look like a scan of the network.
+pub const DIALS_MAX: usize = 64;
+/// Links that probe whether a peer listens where it says, at a time.
+pub const PROBES_MAX: usize = 32;
+/// Peers whose view of our address counts.
+pub const VOTES_MAX: usize = 64;
+/// Own addresses that are told to others: both families, observed and of interfaces.
+pub const OWN_IPS_MAX: usize = 4;
+/// Addresses in one peer exchange, by SPECIFICATION §9.
+pub const PEX_SAMPLE_MAX: usize = 64;
+/// Addresses reached longer ago than this are not handed on, in seconds.
+pub const PEX_FRESH_SECS: u64 = 86_400;
+/// Below so many sessions, peers of the book are dialled to have more.
+pub const SESSIONS_WANTED: usize = 8;

@@ -1,9 +1,11 @@
 //! The distributed hash table (SPECIFICATION §6).
 
+mod component;
 mod distance;
 mod lookup;
 mod table;
 
+pub(crate) use component::{Dht, Tag};
 pub use distance::Distance;
 pub use lookup::{Lookup, Next};
 pub use table::{Contact, Inserted, RoutingTable};

@@ -7,6 +7,8 @@ mod credit;
 mod handshake;
 mod profile_memory;
 mod replay;
+mod roster;
+mod sessions;
 
 pub use binding::{Binding, EXTENSION_LEVEL};
 pub use calls::{Calls, Ticket, UnexpectedReply};
@@ -14,6 +16,8 @@ pub use credit::{Grants, Room};
 pub use handshake::{Established, HandshakeError, Initiator, Params, Responder};
 pub use profile_memory::ProfileMemory;
 pub use replay::NonceMemory;
+pub(crate) use roster::Roster;
+pub(crate) use sessions::{DialPlan, LinkFailure, SessionEvent, Sessions};
 
 /// The label under which a driver exports 32 bytes, without context, from a link's TLS
 /// connection. Both ends of one connection get the same value, nobody else does.

@@ -1,0 +1,540 @@
+//! The node: it routes. Protocol state lives in the components.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::catalogs::Catalogs;
+use crate::command::{Command, CommandError, Reply};
+use crate::config::Config;
+use crate::cx::{Act, Acts, CallError, Cx, Outcome, Receipt, Tag};
+use crate::dht::Dht;
+use crate::event::Event;
+use crate::id::{CommitId, LinkId, NodeKey, OpId};
+use crate::io::{Input, Output};
+use crate::keys::Keys;
+use crate::peers::Peers;
+use crate::pending::{Call, CallId, Pending};
+use crate::rng::Rng;
+use crate::session::{SessionEvent, Sessions, Ticket};
+use crate::storage::{Batch, RowOp, Saved, StoreError};
+use crate::time::{Now, Time};
+use crate::transfers::Transfers;
+use crate::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
+use crate::wire::{Answer, AnswerError, Envelope, Request};
+use crate::wish::Wish;
+
+/// How long rows that could not be committed wait for the next try.
+const COMMIT_RETRY: Duration = Duration::from_secs(5);
+
+/// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
+/// [crate documentation](crate).
+pub struct Node {
+    now: Now,
+    config: Config,
+    keys: Keys,
+    sessions: Sessions,
+    pending: Pending,
+    peers: Peers,
+    dht: Dht,
+    catalogs: Catalogs,
+    transfers: Transfers,
+    acts: Acts,
+    heard: VecDeque<SessionEvent>,
+    unsaved: Unsaved,
+    out: VecDeque<Output>,
+    phase: Phase,
+}
+
+/// What the node is about to do at its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A call is overdue.
+    Call,
+    /// A handshake takes too long.
+    Handshake,
+    /// Dialling, pings, peer exchange.
+    Peers,
+    /// Lookups, republishing, expiry.
+    Dht,
+    /// Polling subscriptions, announcing shares.
+    Catalogs,
+    /// Downloads.
+    Transfers,
+    /// Rows that could not be committed are tried again.
+    Commit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Waiting for what was written to become durable.
+    Stopping,
+    Done,
+}
+
+/// Rows of batches that nobody waits for: kept until they are durable, tried again if they fail.
+#[derive(Default)]
+struct Unsaved {
+    under_way: VecDeque<(CommitId, Vec<RowOp>)>,
+    failed: Vec<RowOp>,
+    retry_at: Option<Time>,
+}
+
+macro_rules! cx {
+    ($node:ident) => {
+        &mut Cx {
+            now: $node.now,
+            config: &$node.config,
+            keys: &$node.keys,
+            roster: $node.sessions.roster(),
+            acts: &mut $node.acts,
+        }
+    };
+}
+
+impl Node {
+    /// A node that goes on from `saved`. `seed` feeds all its randomness and must be new for each
+    /// start on a real network. Outputs may be waiting at once.
+    pub fn new(config: Config, keys: Keys, seed: [u8; 32], saved: Saved, now: Now) -> Node {
+        let rng = |label| Rng::new(&seed, label);
+        let mut node = Node {
+            now,
+            sessions: Sessions::new(rng("sessions")),
+            pending: Pending::default(),
+            peers: Peers::new(&config, &keys, rng("peers"), &saved, now),
+            dht: Dht::new(&keys, rng("dht"), &saved, now),
+            catalogs: Catalogs::new(&config, rng("catalogs"), &saved, now),
+            transfers: Transfers::new(rng("transfers"), &saved, now),
+            config,
+            keys,
+            acts: Acts::default(),
+            heard: VecDeque::new(),
+            unsaved: Unsaved::default(),
+            out: VecDeque::new(),
+            phase: Phase::Running,
+        };
+        node.peers.start(cx!(node));
+        node.dht.start(cx!(node));
+        node.catalogs.start(cx!(node));
+        node.transfers.start(cx!(node));
+        node.on_time();
+        node.settle();
+        node.flush();
+        node
+    }
+
+    /// Works one input off. It never fails, whatever a remote or a disk did.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = Now { mono: now.mono.max(self.now.mono), unix: now.unix };
+        match input {
+            Input::Tick => {}
+            Input::Command(op, command) => self.command(op, command),
+            Input::Link(link, event) => self.sessions.on_link(
+                self.now,
+                &self.keys,
+                &self.config,
+                link,
+                event,
+                &mut self.heard,
+                &mut self.out,
+            ),
+            Input::Loaded(id, result) => {
+                if let Some(tag) = self.pending.end_load(id) {
+                    self.outcome(tag, Outcome::Loaded(result));
+                }
+            }
+            Input::Written(id, result) => {
+                if let Some(tag) = self.pending.end_write(id) {
+                    self.outcome(tag, Outcome::Written(result));
+                }
+            }
+            Input::Committed(id, result) => self.committed(id, result),
+            Input::Host(event) => self.peers.on_host(cx!(self), event),
+        }
+        self.settle();
+        self.on_time();
+        self.settle();
+        self.flush();
+        if self.phase == Phase::Stopping && self.pending.is_settled() {
+            self.phase = Phase::Done;
+        }
+    }
+
+    /// The next output to carry out. Outputs are in the order of their causes.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Node::handle`] at the latest, and what for.
+    pub fn deadline(&self) -> Option<(Time, Why)> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        [
+            (self.pending.deadline(), Why::Call),
+            (self.sessions.deadline(), Why::Handshake),
+            (self.peers.deadline(), Why::Peers),
+            (self.dht.deadline(), Why::Dht),
+            (self.catalogs.deadline(), Why::Catalogs),
+            (self.transfers.deadline(), Why::Transfers),
+            (self.unsaved.retry_at, Why::Commit),
+        ]
+        .into_iter()
+        .filter_map(|(at, why)| at.map(|at| (at, why)))
+        .min_by_key(|(at, _)| *at)
+        // A deadline that is still due was worked off as far as one input may; the rest comes next.
+        .map(|(at, why)| (at.max(self.now.mono + Duration::from_micros(1)), why))
+    }
+
+    /// Whether the node has stopped and everything it owed is durable.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done && self.out.is_empty()
+    }
+
+    /// The node at a glance.
+    pub fn status(&self) -> Status {
+        let mut status = Status {
+            key: self.keys.public(),
+            id: self.keys.public().node_id(),
+            connected: self.sessions.roster().len() as u32,
+            known: 0,
+            contacts: 0,
+            values: 0,
+            shares: 0,
+            subscriptions: 0,
+            downloads: 0,
+            sources: 0,
+            downloaded: 0,
+            uploaded: 0,
+            addresses: self.sessions.roster().own_addrs.clone(),
+        };
+        self.peers.fill_status(&mut status);
+        self.dht.fill_status(&mut status);
+        self.catalogs.fill_status(&mut status);
+        self.transfers.fill_status(&mut status);
+        status
+    }
+
+    /// All peers known, connected ones first.
+    pub fn peers(&self) -> Vec<PeerView> {
+        self.peers.views(self.sessions.roster())
+    }
+
+    /// Own shares, by name.
+    pub fn shares(&self) -> Vec<ShareView> {
+        self.catalogs.share_views()
+    }
+
+    /// Subscriptions, by id.
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        self.catalogs.subscription_views()
+    }
+
+    /// Downloads, newest first.
+    pub fn downloads(&self) -> Vec<DownloadView> {
+        self.transfers.views(self.now)
+    }
+
+    fn command(&mut self, op: OpId, command: Command) {
+        if self.phase != Phase::Running {
+            self.out.push_back(Output::Done(op, Err(CommandError::Stopping)));
+            return;
+        }
+        match command {
+            Command::Publish(publish) => self.catalogs.on_publish(cx!(self), op, publish),
+            Command::Subscribe(link) => self.catalogs.on_subscribe(cx!(self), op, link),
+            Command::Unsubscribe(share) => self.catalogs.on_unsubscribe(cx!(self), op, share),
+            Command::Sync(share) => self.catalogs.on_sync(cx!(self), op, share),
+            Command::Browse(share) => self.catalogs.on_browse(cx!(self), op, share),
+            Command::Link(share) => self.catalogs.on_link(cx!(self), op, share),
+            Command::Get(get) => self.catalogs.on_get(cx!(self), op, get),
+            Command::Cancel(download) => self.transfers.on_cancel(cx!(self), op, download),
+            Command::AddBootstrap(addr) => {
+                self.peers.add_bootstrap(cx!(self), addr);
+                self.out.push_back(Output::Done(op, Ok(Reply::Ok)));
+            }
+            Command::Shutdown => self.shutdown(op),
+        }
+    }
+
+    fn shutdown(&mut self, op: OpId) {
+        self.transfers.on_stop(cx!(self));
+        self.settle();
+        self.phase = Phase::Stopping;
+        cx!(self).commit(Tag::Stop(op));
+        self.sessions.close_all(&mut self.out);
+    }
+
+    fn committed(&mut self, id: CommitId, result: Result<(), StoreError>) {
+        let rows = match self.unsaved.under_way.iter().position(|(under_way, _)| *under_way == id) {
+            Some(place) => self.unsaved.under_way.remove(place).map(|(_, rows)| rows),
+            None => None,
+        };
+        if let (Err(error), Some(rows)) = (&result, rows) {
+            self.unsaved.failed.extend(rows);
+            self.unsaved.retry_at = Some(self.now.mono + COMMIT_RETRY);
+            let reason = alloc::string::ToString::to_string(error);
+            self.out.push_back(Output::Event(Event::StoreTrouble { reason }));
+        }
+        for tag in self.pending.end_commit(id).unwrap_or_default() {
+            self.outcome(tag, Outcome::Committed(result.clone()));
+        }
+    }
+
+    fn on_time(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let now = self.now.mono;
+        while let Some(id) = self.pending.pop_overdue(now) {
+            self.overdue(id);
+        }
+        self.sessions.on_time(self.now, &mut self.heard, &mut self.out);
+        if self.unsaved.retry_at.is_some_and(|at| at <= now) {
+            self.unsaved.retry_at = None;
+            let newer = core::mem::take(&mut self.acts.batch.rows);
+            self.acts.batch.rows = core::mem::take(&mut self.unsaved.failed);
+            self.acts.batch.rows.extend(newer);
+        }
+        self.peers.on_time(cx!(self));
+        self.dht.on_time(cx!(self));
+        self.catalogs.on_time(cx!(self));
+        self.transfers.on_time(cx!(self));
+    }
+
+    /// Carries out what was asked for until nothing is left.
+    fn settle(&mut self) {
+        loop {
+            if let Some(event) = self.heard.pop_front() {
+                self.on_session(event);
+            } else if let Some(act) = self.acts.queue.pop_front() {
+                self.act(act);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Hands this step's batch to the driver.
+    fn flush(&mut self) {
+        if self.acts.batch.is_empty() && self.acts.after.is_empty() {
+            return;
+        }
+        let batch = core::mem::take(&mut self.acts.batch);
+        self.commit(batch);
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let after = core::mem::take(&mut self.acts.after);
+        let kept = after.is_empty().then(|| batch.rows.clone());
+        let id = self.pending.add_commit(after);
+        if let Some(rows) = kept {
+            self.unsaved.under_way.push_back((id, rows));
+        }
+        self.out.push_back(Output::Commit(id, batch));
+    }
+
+    fn on_session(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Up { link, key } => self.up(link, key),
+            SessionEvent::Down { key, last, lost } => self.down(key, last, lost),
+            SessionEvent::DialFailed { link, failure } => {
+                self.peers.on_link_failed(cx!(self), link, failure);
+            }
+            SessionEvent::Probed { link, key } => self.peers.on_probed(cx!(self), link, key),
+            SessionEvent::Refused { remote, failure } => {
+                self.peers.on_refused(cx!(self), remote, failure);
+            }
+            SessionEvent::Request { from, ticket, request } => self.request(from, ticket, request),
+            SessionEvent::Reply { call, envelope, receipt } => self.replied(call, &envelope, receipt),
+            SessionEvent::Room { key, link } => self.transfers.on_room(cx!(self), key, link),
+        }
+    }
+
+    fn up(&mut self, link: LinkId, key: NodeKey) {
+        if !self.sessions.roster().all(&key).iter().any(|session| session.link == link) {
+            // It lost against another session to the same peer at once.
+            return;
+        }
+        if let Err(code) = self.peers.on_up(cx!(self), link, key) {
+            self.sessions.close(link, code, &mut self.heard, &mut self.out);
+            return;
+        }
+        self.catalogs.on_up(cx!(self), key);
+        self.transfers.on_up(cx!(self), key);
+        for call in self.pending.waiting(&key) {
+            self.send(call);
+        }
+    }
+
+    fn down(&mut self, key: NodeKey, last: bool, lost: Vec<CallId>) {
+        for call in lost {
+            // What was asked over the lesser of two sessions is asked again over the other.
+            if self.sessions.roster().is_callable(&key) {
+                self.send(call);
+            } else {
+                self.end_call(call, Err(CallError::Lost), Receipt::NONE);
+            }
+        }
+        if last {
+            self.peers.on_down(cx!(self), key);
+            self.catalogs.on_down(cx!(self), key);
+            self.transfers.on_down(cx!(self), key);
+        }
+    }
+
+    fn request(&mut self, from: NodeKey, ticket: Ticket, request: Request) {
+        let cx = cx!(self);
+        match request {
+            Request::PexOffer(peers) => self.peers.on_pex_offer(cx, from, ticket, peers),
+            Request::PexRequest { max_peers } => self.peers.on_pex_request(cx, from, ticket, max_peers),
+            Request::Ping => cx.answer(ticket, Answer::Ack),
+            Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
+            Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
+            Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
+            Request::Store(record) => self.dht.on_store(cx, from, ticket, record),
+            Request::GetManifest(id) => self.catalogs.on_get_manifest(cx, ticket, id),
+            Request::ListPublicShares { max_entries } => {
+                self.catalogs.on_list_public(cx, ticket, max_entries);
+            }
+            Request::Watch(shares) => self.catalogs.on_watch(cx, from, ticket, shares),
+            Request::HeadAnnounce(announce) => {
+                self.catalogs.on_head_announce(cx, from, ticket, announce);
+            }
+            Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
+            Request::GetChunk { content, index } => {
+                self.transfers.on_get_chunk(cx, from, ticket, content, index);
+            }
+            Request::GetChunkHashes(content) => {
+                self.transfers.on_get_chunk_hashes(cx, from, ticket, content);
+            }
+            Request::GetSubtrees { content, level, page } => {
+                self.transfers.on_get_subtrees(cx, from, ticket, content, level, page);
+            }
+            Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
+        }
+    }
+
+    fn outcome(&mut self, tag: Tag, outcome: Outcome) {
+        let cx = cx!(self);
+        match tag {
+            Tag::Stop(op) => {
+                let result = match outcome {
+                    Outcome::Committed(Err(error)) => Err(CommandError::Store(error)),
+                    _ => Ok(Reply::Ok),
+                };
+                cx.done(op, result);
+            }
+            Tag::Peers(tag) => self.peers.on_outcome(cx, tag, outcome),
+            Tag::Dht(tag) => self.dht.on_outcome(cx, tag, outcome),
+            Tag::Catalogs(tag) => self.catalogs.on_outcome(cx, tag, outcome),
+            Tag::Transfers(tag) => self.transfers.on_outcome(cx, tag, outcome),
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Call { peer, request, within, tag } => self.call(peer, request, within, tag),
+            Act::Load(load, tag) => {
+                let id = self.pending.add_load(tag);
+                self.out.push_back(Output::Load(id, load));
+            }
+            Act::Write(piece, tag) => {
+                let id = self.pending.add_write(tag);
+                self.out.push_back(Output::Write(id, piece));
+            }
+            Act::Answer(ticket, answer) => {
+                self.sessions.answer(ticket, answer, &mut self.heard, &mut self.out);
+            }
+            Act::Refuse(ticket, text) => {
+                self.sessions.refuse(ticket, &text, &mut self.heard, &mut self.out);
+            }
+            Act::Release(receipt) => self.sessions.release(receipt, &mut self.out),
+            Act::Close { link, code } => {
+                self.sessions.close(link, code, &mut self.heard, &mut self.out);
+            }
+            Act::Dial { link, dial, plan } => self.sessions.dial(self.now, link, dial, plan, &mut self.out),
+            Act::Reach { addr, tag } => self.peers.reach(cx!(self), addr, tag),
+            Act::Unconnected(peer, error) => {
+                for call in self.pending.waiting(&peer) {
+                    self.end_call(call, Err(CallError::Connect(error)), Receipt::NONE);
+                }
+            }
+            Act::OwnAddrs(addrs) => self.sessions.set_own_addrs(addrs),
+            Act::Wish(wish) => self.wish(wish),
+            Act::Outcome(tag, outcome) => self.outcome(tag, outcome),
+            Act::Done(op, result) => self.out.push_back(Output::Done(op, result)),
+            Act::Event(event) => self.out.push_back(Output::Event(event)),
+        }
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        let cx = cx!(self);
+        match wish {
+            Wish::Connect(peer) => self.peers.connect(cx, peer),
+            Wish::Hints(hints) => self.peers.add_hints(cx, hints),
+            Wish::Judge(peer, conduct) => self.peers.judge(cx, peer, conduct),
+            Wish::Contact(contact) => self.dht.add_contact(cx, contact),
+            Wish::Hub(peer) => self.dht.add_hub(cx, peer),
+            Wish::Unreachable(peer) => self.dht.drop_contact(cx, peer),
+            Wish::Lookup { key, want, tag } => self.dht.lookup(cx, key, want, tag),
+            Wish::Store { key, value, ttl_secs, tag } => self.dht.store(cx, key, value, ttl_secs, tag),
+            Wish::Provide { content, tag } => self.dht.provide(cx, content, tag),
+            Wish::Head { from, head } => self.catalogs.on_head(cx, from, head),
+            Wish::Serve { share, files } => self.transfers.serve(cx, share, files),
+            Wish::Download(download) => self.transfers.download(cx, *download),
+            Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
+            Wish::Serving(share) => self.catalogs.on_serving(cx, share),
+        }
+    }
+
+    fn call(&mut self, peer: NodeKey, request: Request, within: Duration, tag: Tag) {
+        let id = self.pending.add_call(Call { peer, request, tag }, self.now.mono + within);
+        if self.sessions.roster().is_callable(&peer) {
+            self.send(id);
+        } else if self.pending.wait(id) {
+            self.peers.connect(cx!(self), peer);
+        } else {
+            self.end_call(id, Err(CallError::Busy), Receipt::NONE);
+        }
+    }
+
+    fn send(&mut self, id: CallId) {
+        let Some(call) = self.pending.call(id) else { return };
+        if !self.sessions.call(&call.peer, id, &call.request, &mut self.out) {
+            self.end_call(id, Err(CallError::Busy), Receipt::NONE);
+        }
+    }
+
+    fn replied(&mut self, id: CallId, envelope: &Envelope, receipt: Receipt) {
+        let Some(call) = self.pending.call(id) else {
+            // It came after its time-out.
+            return self.sessions.release(receipt, &mut self.out);
+        };
+        let answer = Answer::decode(call.request.kind(), envelope).map_err(|error| match error {
+            AnswerError::Refused { rate_limited, .. } => CallError::Refused { rate_limited },
+            AnswerError::WrongType(_) | AnswerError::Malformed(_) => CallError::Malformed,
+        });
+        if let Ok(Answer::Chunk { .. }) = answer {
+            // Whoever asked gives the bytes back when they are written.
+            return self.end_call(id, answer, receipt);
+        }
+        self.sessions.release(receipt, &mut self.out);
+        self.end_call(id, answer, Receipt::NONE);
+    }
+
+    fn overdue(&mut self, id: CallId) {
+        let Some(call) = self.pending.call(id) else { return };
+        let peer = call.peer;
+        if self.sessions.roster().is_callable(&peer) {
+            self.peers.on_timeout(cx!(self), peer);
+        }
+        self.end_call(id, Err(CallError::TimedOut), Receipt::NONE);
+    }
+
+    fn end_call(&mut self, id: CallId, answer: Result<Answer, CallError>, receipt: Receipt) {
+        let Some(call) = self.pending.end_call(id) else { return };
+        self.outcome(call.tag, Outcome::Answer { from: call.peer, answer, receipt });
+    }
+}

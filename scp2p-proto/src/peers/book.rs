@@ -1,0 +1,271 @@
+//! The address book: who was met, where it was reached, and how it behaved.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::NodeKey;
+use crate::io::Transport;
+use crate::limits::{BOOK_ADDRS_MAX, BOOK_PEERS_MAX};
+use crate::time::UnixTime;
+use crate::wire::cbor::{DecodeError, Field, Reader, Writer};
+use crate::wire::{PeerAddr, Profile};
+use crate::wish::Conduct;
+
+/// The best and the worst a peer can be thought of.
+const SCORE_MAX: i32 = 100;
+/// A peer thought worse of than this is not dialled and not let in.
+const SCORE_SHUNNED: i32 = -50;
+
+/// All peers known, bounded.
+#[derive(Default)]
+pub(super) struct Book {
+    peers: BTreeMap<NodeKey, Record>,
+}
+
+/// One peer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Record {
+    /// Newest first; reached ones before merely heard of.
+    pub addrs: Vec<Known>,
+    /// It was seen bound once, so it is a node like ours and never comes unbound.
+    pub ours: bool,
+    /// It takes part in the DHT, as it says.
+    pub dht: bool,
+    /// The hello profile that worked last.
+    pub profile: Option<Profile>,
+    pub last_seen: Option<UnixTime>,
+    pub score: i32,
+    /// When the score was last moved towards zero.
+    pub forgiven: UnixTime,
+}
+
+/// An address of a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Known {
+    pub addr: PeerAddr,
+    /// When it last answered there with its key.
+    pub reached: Option<UnixTime>,
+}
+
+impl Book {
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(super) fn peer(&self, key: &NodeKey) -> Option<&Record> {
+        self.peers.get(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Record)> {
+        self.peers.iter()
+    }
+
+    /// The record of a peer that we have to do with; made if it is new.
+    pub(super) fn entry(&mut self, key: NodeKey) -> &mut Record {
+        if !self.peers.contains_key(&key) {
+            self.make_room();
+        }
+        self.peers.entry(key).or_default()
+    }
+
+    pub(super) fn insert(&mut self, key: NodeKey, record: Record) {
+        *self.entry(key) = record;
+    }
+
+    /// Somebody says that this peer is there. Reached addresses are never displaced.
+    pub(super) fn heard_of(&mut self, key: NodeKey, addr: PeerAddr) {
+        let record = self.entry(key);
+        let known = record.addrs.iter().any(|known| known.addr == addr);
+        if !known && record.addrs.len() < BOOK_ADDRS_MAX {
+            record.addrs.push(Known { addr, reached: None });
+        }
+    }
+
+    /// The peer answered at this address.
+    pub(super) fn reached(&mut self, key: NodeKey, addr: PeerAddr, now: UnixTime) {
+        let record = self.entry(key);
+        record.addrs.retain(|known| known.addr != addr);
+        record.addrs.insert(0, Known { addr, reached: Some(now) });
+        record.addrs.truncate(BOOK_ADDRS_MAX);
+        record.last_seen = Some(now);
+    }
+
+    /// Notes how a peer behaved.
+    pub(super) fn judge(&mut self, key: NodeKey, conduct: Conduct, now: UnixTime) {
+        let record = self.entry(key);
+        record.forgive(now);
+        let change = match conduct {
+            Conduct::Good => 1,
+            Conduct::Slow => -2,
+            Conduct::Corrupt | Conduct::Offence => -30,
+        };
+        record.score = (record.score + change).clamp(-SCORE_MAX, SCORE_MAX);
+    }
+
+    pub(super) fn is_shunned(&mut self, key: &NodeKey, now: UnixTime) -> bool {
+        let Some(record) = self.peers.get_mut(key) else { return false };
+        record.forgive(now);
+        record.score <= SCORE_SHUNNED
+    }
+
+    /// Forgets the peer that is least worth knowing when the book is full.
+    fn make_room(&mut self) {
+        if self.peers.len() < BOOK_PEERS_MAX {
+            return;
+        }
+        let least = self.peers.iter().min_by_key(|(_, record)| (record.last_seen, record.score)).map(|(key, _)| *key);
+        if let Some(least) = least {
+            self.peers.remove(&least);
+        }
+    }
+}
+
+impl Record {
+    /// Addresses that answered after `since`, best to dial first.
+    pub(super) fn reached_since(&self, since: UnixTime) -> impl Iterator<Item = &PeerAddr> {
+        self.addrs.iter().filter(move |known| known.reached.is_some_and(|at| at >= since)).map(|known| &known.addr)
+    }
+
+    /// All addresses in the order of dialling: reached before heard of, QUIC before TCP.
+    pub(super) fn dial_order(&self) -> Vec<PeerAddr> {
+        let mut addrs: Vec<&Known> = self.addrs.iter().collect();
+        addrs.sort_by_key(|known| (known.reached.is_none(), known.addr.transport == Transport::Tcp));
+        addrs.into_iter().map(|known| known.addr.clone()).collect()
+    }
+
+    /// The row that keeps what is worth keeping: reached addresses and experience.
+    pub(super) fn encode(&self) -> Bytes {
+        let reached: Vec<&Known> = self.addrs.iter().filter(|known| known.reached.is_some()).collect();
+        let mut w = Writer::new();
+        w.map(7);
+        w.uint(0u8).list(&reached, |w, known| {
+            w.map(2);
+            w.uint(0u8);
+            known.addr.write(w);
+            w.uint(1u8).uint_or_null(known.reached.map(|at| at.0));
+        });
+        w.uint(1u8).bool(self.ours);
+        w.uint(2u8).bool(self.dht);
+        w.uint(3u8).uint_or_null(self.profile.map(profile_code));
+        w.uint(4u8).uint_or_null(self.last_seen.map(|at| at.0));
+        // CBOR's unsigned integers: the score is moved into their range.
+        w.uint(5u8).uint(self.score.saturating_add(SCORE_MAX).unsigned_abs());
+        w.uint(6u8).uint(self.forgiven.0);
+        w.finish().into()
+    }
+
+    pub(super) fn decode(row: &Bytes) -> Result<Record, DecodeError> {
+        let mut addrs = Field::new("addrs");
+        let (mut ours, mut dht, mut profile) = (Field::new("ours"), Field::new("dht"), Field::new("profile"));
+        let (mut seen, mut score, mut forgiven) = (Field::new("seen"), Field::new("score"), Field::new("forgiven"));
+        Reader::new(row).int_map(|key, r| match key {
+            0 => addrs.first(r, |r, _| r.list_cut(BOOK_ADDRS_MAX, read_known)),
+            1 => ours.first(r, Reader::bool),
+            2 => dht.first(r, Reader::bool),
+            3 => profile.first(r, Reader::u8),
+            4 => seen.first(r, Reader::time),
+            5 => score.first(r, Reader::u32),
+            6 => forgiven.first(r, Reader::time),
+            _ => r.skip(),
+        })?;
+        let score = i32::try_from(score.required()?).unwrap_or(0);
+        Ok(Record {
+            addrs: addrs.required()?,
+            ours: ours.required()?,
+            dht: dht.required()?,
+            profile: profile.optional().and_then(profile_of),
+            last_seen: seen.optional(),
+            score: score.saturating_sub(SCORE_MAX).clamp(-SCORE_MAX, SCORE_MAX),
+            forgiven: forgiven.required()?,
+        })
+    }
+
+    /// Scores return to zero by one in ten minutes.
+    fn forgive(&mut self, now: UnixTime) {
+        let steps = i32::try_from(now.since(self.forgiven) / 600).unwrap_or(i32::MAX);
+        if steps > 0 {
+            self.forgiven = now;
+            self.score = if self.score < 0 {
+                self.score.saturating_add(steps).min(0)
+            } else {
+                self.score.saturating_sub(steps).max(0)
+            };
+        }
+    }
+}
+
+fn read_known(r: &mut Reader<'_>) -> Result<Known, DecodeError> {
+    let (mut addr, mut reached) = (Field::new("addr"), Field::new("reached"));
+    r.int_map(|key, r| match key {
+        0 => addr.first(r, |r, _| PeerAddr::read(r)),
+        1 => reached.first(r, Reader::time),
+        _ => r.skip(),
+    })?;
+    Ok(Known { addr: addr.required()?, reached: reached.optional() })
+}
+
+fn profile_code(profile: Profile) -> u8 {
+    match profile {
+        Profile::A => 0,
+        Profile::B => 1,
+        Profile::C => 2,
+    }
+}
+
+fn profile_of(code: u8) -> Option<Profile> {
+    match code {
+        0 => Some(Profile::A),
+        1 => Some(Profile::B),
+        2 => Some(Profile::C),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Transport;
+    use core::net::{IpAddr, Ipv4Addr};
+
+    fn addr(port: u16, transport: Transport) -> PeerAddr {
+        PeerAddr { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port, transport, key: None, relay_via: None }
+    }
+
+    #[test]
+    fn a_record_survives_its_row_without_what_was_only_heard_of() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.reached(key, addr(1, Transport::Tcp), UnixTime(5));
+        book.heard_of(key, addr(2, Transport::Tcp));
+        book.judge(key, Conduct::Corrupt, UnixTime(5));
+        let record = book.entry(key);
+        record.profile = Some(Profile::A);
+        let read = Record::decode(&record.encode()).expect("a row of ours");
+        record.addrs.truncate(1);
+        assert_eq!(&read, record);
+    }
+
+    #[test]
+    fn reached_addresses_are_dialled_first_and_quic_before_tcp() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.heard_of(key, addr(1, Transport::Quic));
+        book.reached(key, addr(2, Transport::Tcp), UnixTime(5));
+        book.reached(key, addr(3, Transport::Quic), UnixTime(6));
+        let ports: Vec<u16> = book.entry(key).dial_order().iter().map(|addr| addr.port).collect();
+        assert_eq!(ports, [3, 2, 1]);
+    }
+
+    #[test]
+    fn corrupt_peers_are_shunned_for_a_while() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.judge(key, Conduct::Corrupt, UnixTime(0));
+        assert!(!book.is_shunned(&key, UnixTime(1)));
+        book.judge(key, Conduct::Corrupt, UnixTime(1));
+        assert!(book.is_shunned(&key, UnixTime(2)));
+        assert!(!book.is_shunned(&key, UnixTime(7200)));
+    }
+}

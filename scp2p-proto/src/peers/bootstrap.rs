@@ -1,0 +1,120 @@
+//! The peers to start from: configured, added, or hinted at by links.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::dials::{Goal, Way};
+use super::{BACK_OFF_MAX, BACK_OFF_MIN, Peers, Timer};
+use crate::cx::Cx;
+use crate::id::NodeKey;
+use crate::limits::BOOTSTRAPS_MAX;
+use crate::storage::Table;
+use crate::wire::BootstrapAddr;
+use crate::wish::Wish;
+
+/// All bootstrap peers and the keys seen first at their addresses.
+#[derive(Default)]
+pub(super) struct Bootstraps {
+    list: Vec<Bootstrap>,
+    pins: BTreeMap<String, NodeKey>,
+}
+
+struct Bootstrap {
+    addr: BootstrapAddr,
+    peer: Option<NodeKey>,
+    back_off: Duration,
+}
+
+impl Bootstraps {
+    /// Adds an address; gives its number if it is new and there is room.
+    pub(super) fn add(&mut self, addr: BootstrapAddr) -> Option<usize> {
+        if self.list.len() >= BOOTSTRAPS_MAX || self.list.iter().any(|known| known.addr == addr) {
+            return None;
+        }
+        self.list.push(Bootstrap { addr, peer: None, back_off: BACK_OFF_MIN });
+        Some(self.list.len() - 1)
+    }
+
+    /// Whether the peer is connected as a bootstrap peer.
+    pub(super) fn is_peer(&self, peer: &NodeKey) -> bool {
+        self.list.iter().any(|bootstrap| bootstrap.peer == Some(*peer))
+    }
+
+    /// The peer's last session ended; gives its number.
+    pub(super) fn down(&mut self, peer: &NodeKey) -> Option<usize> {
+        let number = self.list.iter().position(|bootstrap| bootstrap.peer == Some(*peer))?;
+        self.list[number].peer = None;
+        Some(number)
+    }
+
+    pub(super) fn unconnected(&self) -> Vec<usize> {
+        let numbered = self.list.iter().enumerate();
+        numbered.filter(|(_, bootstrap)| bootstrap.peer.is_none()).map(|(number, _)| number).collect()
+    }
+
+    /// The address whose pinned key somebody else does not have; `None` if the user gave the key.
+    pub(super) fn pinned_address(&self, number: usize) -> Option<String> {
+        self.list.get(number).map(|bootstrap| bootstrap.addr.to_string())
+    }
+
+    pub(super) fn restore_pin(&mut self, key: &Bytes, value: &Bytes) {
+        if let (Ok(address), Some(pin)) = (core::str::from_utf8(key), NodeKey::from_slice(value)) {
+            self.pins.insert(address.to_string(), pin);
+        }
+    }
+
+    /// Whom to insist on: the key given, else the one seen first.
+    fn expected(&self, addr: &BootstrapAddr) -> Option<NodeKey> {
+        addr.key.or_else(|| self.pins.get(&addr.to_string()).copied())
+    }
+}
+
+impl Peers {
+    pub(super) fn dial_bootstrap(&mut self, cx: &mut Cx<'_>, number: usize) {
+        let goal = Goal::Bootstrap(number);
+        let Some(bootstrap) = self.bootstraps.list.get(number) else { return };
+        if bootstrap.peer.is_some() || self.dials.is_under_way(&goal) {
+            return;
+        }
+        let expected = self.bootstraps.expected(&bootstrap.addr);
+        if let Some(peer) = expected.filter(|peer| cx.roster.is_callable(peer)) {
+            return self.bootstrap_up(cx, number, peer);
+        }
+        if expected == Some(cx.keys.public()) {
+            return;
+        }
+        let ours = expected.and_then(|peer| self.book.peer(&peer)).is_some_and(|record| record.ours);
+        let ways: Vec<Way> = bootstrap
+            .addr
+            .dials()
+            .into_iter()
+            .map(|dial| Way::new(dial, expected, ours, &self.profiles))
+            .collect();
+        self.dials.begin(goal, ways, cx.now.mono);
+    }
+
+    pub(super) fn bootstrap_up(&mut self, cx: &mut Cx<'_>, number: usize, peer: NodeKey) {
+        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else { return };
+        bootstrap.peer = Some(peer);
+        bootstrap.back_off = BACK_OFF_MIN;
+        let address = bootstrap.addr.to_string();
+        if bootstrap.addr.key.is_none() && !self.bootstraps.pins.contains_key(&address) {
+            cx.put(Table::Pins, address.clone().into_bytes(), peer.0.to_vec());
+            self.bootstraps.pins.insert(address, peer);
+        }
+        if !cx.roster.is_ours(&peer) {
+            cx.wish(Wish::Hub(peer));
+        }
+    }
+
+    pub(super) fn bootstrap_failed(&mut self, cx: &mut Cx<'_>, number: usize) {
+        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else { return };
+        let wait = self.rng.jitter(bootstrap.back_off);
+        bootstrap.back_off = (bootstrap.back_off * 2).min(BACK_OFF_MAX / 5);
+        self.timers.set(Timer::Bootstrap(number), cx.now.mono + wait);
+    }
+}

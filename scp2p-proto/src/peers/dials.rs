@@ -1,0 +1,193 @@
+//! Dialling: QUIC first, TCP a moment later, each in the profiles that may fit; the first that
+//! authenticates wins (SPECIFICATION §3).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::cx::{ConnectError, Tag};
+use crate::id::{LinkId, NodeKey};
+use crate::io::{Dial, Host};
+use crate::limits::DIALS_MAX;
+use crate::session::{DialPlan, LinkFailure, ProfileMemory};
+use crate::time::Time;
+use crate::wire::{PeerAddr, Profile};
+
+/// The head start that one way gets before the next is tried too.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// What an attempt is after.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Goal {
+    /// A session with this peer.
+    Peer(NodeKey),
+    /// A session with whoever is at the address.
+    Addr(PeerAddr),
+    /// A session with the bootstrap peer of this number.
+    Bootstrap(usize),
+}
+
+/// One way to the goal.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub dial: Dial,
+    pub expected: Option<NodeKey>,
+    /// Profiles still to try over it.
+    pub profiles: VecDeque<Profile>,
+}
+
+/// All attempts under way.
+#[derive(Default)]
+pub(super) struct Dials {
+    attempts: BTreeMap<Goal, Attempt>,
+    links: BTreeMap<LinkId, (Goal, Way)>,
+    next_link: u64,
+}
+
+struct Attempt {
+    ways: VecDeque<Way>,
+    /// When the next way is tried although others are still open.
+    next_at: Time,
+    waiters: Vec<Tag>,
+    error: ConnectError,
+}
+
+/// What came of an attempt that is over.
+pub(super) struct Ended {
+    pub goal: Goal,
+    pub waiters: Vec<Tag>,
+    pub error: ConnectError,
+}
+
+/// What to do next.
+pub(super) enum Next {
+    Dial(LinkId, Dial, DialPlan),
+    Ended(Ended),
+}
+
+impl Dials {
+    /// Whether so many links are opening that no attempt should be begun.
+    pub(super) fn is_full(&self) -> bool {
+        self.links.len() >= DIALS_MAX
+    }
+
+    pub(super) fn is_under_way(&self, goal: &Goal) -> bool {
+        self.attempts.contains_key(goal)
+    }
+
+    /// Begins an attempt; what it needs comes from [`Dials::next`].
+    pub(super) fn begin(&mut self, goal: Goal, ways: Vec<Way>, now: Time) {
+        let attempt = Attempt { ways: ways.into(), next_at: now, waiters: Vec::new(), error: ConnectError::Unreachable };
+        self.attempts.entry(goal).or_insert(attempt);
+    }
+
+    /// Somebody wants to hear of the end of an attempt under way.
+    pub(super) fn wait(&mut self, goal: &Goal, waiter: Tag) {
+        if let Some(attempt) = self.attempts.get_mut(goal) {
+            attempt.waiters.push(waiter);
+        }
+    }
+
+    pub(super) fn fresh_link(&mut self) -> LinkId {
+        self.next_link += 1;
+        LinkId(self.next_link)
+    }
+
+    /// The next thing that is due: a way to dial, or an attempt that has no way left.
+    pub(super) fn next(&mut self, now: Time) -> Option<Next> {
+        let due = self.attempts.iter().find_map(|(goal, attempt)| {
+            let open = self.links.values().any(|(of, _)| of == goal);
+            (attempt.ways.is_empty() && !open || !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
+                .then(|| goal.clone())
+        })?;
+        let attempt = self.attempts.get_mut(&due)?;
+        let Some(mut way) = attempt.ways.pop_front() else {
+            let attempt = self.attempts.remove(&due)?;
+            return Some(Next::Ended(Ended { goal: due, waiters: attempt.waiters, error: attempt.error }));
+        };
+        attempt.next_at = now + HEAD_START;
+        let profile = way.profiles.pop_front().unwrap_or(Profile::C);
+        let plan = DialPlan { profile, expected: way.expected, probe: false };
+        let dial = way.dial.clone();
+        let link = self.fresh_link();
+        self.links.insert(link, (due, way));
+        Some(Next::Dial(link, dial, plan))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.attempts.values().filter(|attempt| !attempt.ways.is_empty()).map(|attempt| attempt.next_at).min()
+    }
+
+    /// A link is up. Gives its goal, who waits for it, and the attempt's other links.
+    pub(super) fn up(&mut self, link: LinkId) -> Option<Won> {
+        let (goal, ..) = self.links.remove(&link)?;
+        let waiters = self.attempts.remove(&goal).map(|attempt| attempt.waiters).unwrap_or_default();
+        let others: Vec<LinkId> =
+            self.links.iter().filter(|(_, (of, _))| *of == goal).map(|(other, _)| *other).collect();
+        for other in &others {
+            self.links.remove(other);
+        }
+        Some(Won { goal, waiters, others })
+    }
+
+    /// The goal's other links are of no use any more: the peer came by itself.
+    pub(super) fn moot(&mut self, goal: &Goal) -> (Vec<Tag>, Vec<LinkId>) {
+        let waiters = self.attempts.remove(goal).map(|attempt| attempt.waiters).unwrap_or_default();
+        let links: Vec<LinkId> =
+            self.links.iter().filter(|(_, (of, _))| of == goal).map(|(link, _)| *link).collect();
+        for link in &links {
+            self.links.remove(link);
+        }
+        (waiters, links)
+    }
+
+    /// A link failed; if another profile may fit, the same way is tried in it at once. Gives how it was dialled.
+    pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<(Goal, Way)> {
+        let (goal, mut way) = self.links.remove(&link)?;
+        let attempt = self.attempts.get_mut(&goal)?;
+        let retry = match failure {
+            LinkFailure::Handshake(error) => {
+                attempt.error = ConnectError::Refused;
+                way.profiles.retain(|profile| error.worth_trying().contains(profile));
+                !way.profiles.is_empty()
+            }
+            // A deployed peer refuses a hello that it cannot read by closing.
+            LinkFailure::Closed => !way.profiles.is_empty(),
+            LinkFailure::Dial(_) | LinkFailure::TimedOut => false,
+            LinkFailure::Unbound(_) => {
+                attempt.error = ConnectError::Refused;
+                false
+            }
+        };
+        if retry {
+            attempt.ways.push_front(way.clone());
+        }
+        Some((goal, way))
+    }
+}
+
+/// An attempt that came to its goal.
+pub(super) struct Won {
+    pub goal: Goal,
+    pub waiters: Vec<Tag>,
+    pub others: Vec<LinkId>,
+}
+
+impl Way {
+    /// To an address, in the profiles that `memory` thinks best.
+    pub(super) fn to_addr(addr: &PeerAddr, expected: Option<NodeKey>, ours: bool, memory: &ProfileMemory) -> Way {
+        let dial = Dial { transport: addr.transport, host: Host::Ip(addr.ip), port: addr.port };
+        Way::new(dial, expected, ours, memory)
+    }
+
+    /// `ours`: the peer is known to be like us, so that there is only one profile to speak.
+    pub(super) fn new(dial: Dial, expected: Option<NodeKey>, ours: bool, memory: &ProfileMemory) -> Way {
+        let profiles = match &dial.host {
+            _ if ours => VecDeque::from([Profile::C]),
+            Host::Ip(ip) => memory.order(expected, SocketAddr::new(*ip, dial.port)).into(),
+            Host::Name(_) => VecDeque::from([Profile::C, Profile::A, Profile::B]),
+        };
+        Way { dial, expected, profiles }
+    }
+}

@@ -1,0 +1,144 @@
+//! Peer exchange, greetings, pings: what keeps the book and the sessions fresh (SPECIFICATION §9).
+
+use alloc::vec::Vec;
+
+use super::{ANSWER_TIME, Peers, ROUND, SILENT, Tag, Timer, is_dialable};
+use crate::cx::Cx;
+use crate::id::NodeKey;
+use crate::io::{Dial, Host, Transport};
+use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
+use crate::session::{DialPlan, Ticket};
+use crate::time::UnixTime;
+use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
+
+/// Peers dialled in one round only to know more of the network.
+const DIALS_PER_ROUND: usize = 2;
+
+impl Peers {
+    pub(crate) fn on_pex_offer(&mut self, cx: &mut Cx<'_>, _from: NodeKey, ticket: Ticket, offered: Vec<PeerAddr>) {
+        self.take_offer(cx, offered);
+        cx.answer(ticket, Answer::Ack);
+    }
+
+    pub(crate) fn on_pex_request(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, max_peers: u8) {
+        let most = usize::from(max_peers).min(PEX_SAMPLE_MAX);
+        let sample = self.sample(cx, from, most);
+        cx.answer(ticket, Answer::Peers(sample));
+    }
+
+    /// A peer says where it listens. It is believed when it was reached there, which is tried at the
+    /// address it was seen at only, so that nobody can point us at a third party.
+    pub(crate) fn on_listening(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, listening: Listening) {
+        let Some(session) = cx.roster.all(&from).iter().find(|session| session.link == ticket.link()) else {
+            return cx.refuse(ticket, "not connected");
+        };
+        let (remote, ours) = (session.remote, session.level.is_some());
+        cx.answer(ticket, Answer::Observed(Observed { ip: remote.ip(), port: remote.port() }));
+        if !ours {
+            return;
+        }
+        let ports = [(Transport::Quic, listening.quic_port), (Transport::Tcp, listening.tcp_port)];
+        for (transport, port) in ports {
+            let Some(port) = port.filter(|port| *port != 0) else { continue };
+            let addr = PeerAddr { ip: remote.ip(), port, transport, key: Some(from), relay_via: None };
+            self.probe(cx, from, addr);
+        }
+    }
+
+    fn probe(&mut self, cx: &mut Cx<'_>, peer: NodeKey, addr: PeerAddr) {
+        let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS / 2));
+        let fresh = self.book.peer(&peer).is_some_and(|record| record.reached_since(since).any(|known| *known == addr));
+        let under_way = self.probes.values().any(|(_, probed)| *probed == addr);
+        if fresh || under_way || self.probes.len() >= PROBES_MAX {
+            return;
+        }
+        let link = self.dials.fresh_link();
+        let dial = Dial { transport: addr.transport, host: Host::Ip(addr.ip), port: addr.port };
+        self.probes.insert(link, (peer, addr));
+        cx.dial(link, dial, DialPlan { profile: Profile::C, expected: Some(peer), probe: true });
+    }
+
+    /// Notes what others say of third peers: places to try, not to hand on.
+    pub(super) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) {
+        let own = cx.keys.public();
+        for addr in offered.into_iter().take(PEX_SAMPLE_MAX) {
+            let Some(key) = addr.key.filter(|key| *key != own) else { continue };
+            if is_dialable(&addr) && is_plausible(cx, &addr) {
+                self.book.heard_of(key, addr);
+            }
+        }
+    }
+
+    /// Looks after the connections: pings the silent, exchanges peers, finds new ones.
+    pub(super) fn round(&mut self, cx: &mut Cx<'_>) {
+        let next = self.rng.jitter(ROUND);
+        self.timers.set(Timer::Round, cx.now.mono + next);
+        let mut connected: Vec<NodeKey> = Vec::new();
+        for (peer, session) in cx.roster.iter() {
+            if session.is_callable() {
+                connected.push(*peer);
+            }
+        }
+        for peer in &connected {
+            let silent = cx.roster.session(peer).is_some_and(|session| cx.now.mono.since(session.heard) > SILENT);
+            if silent && cx.roster.is_ours(peer) {
+                cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
+            }
+        }
+        self.rng.shuffle(&mut connected);
+        if let Some(peer) = connected.first() {
+            cx.call(*peer, Request::PexRequest { max_peers: PEX_SAMPLE_MAX as u8 }, ANSWER_TIME, Tag::Exchanged);
+        }
+        if let Some(peer) = connected.last() {
+            let mut offer = cx.roster.own_addrs.clone();
+            offer.extend(self.sample(cx, *peer, PEX_SAMPLE_MAX / 4));
+            cx.call(*peer, Request::PexOffer(offer), ANSWER_TIME, Tag::Offered);
+        }
+        if connected.len() < SESSIONS_WANTED {
+            self.find_more(cx);
+        }
+    }
+
+    fn find_more(&mut self, cx: &mut Cx<'_>) {
+        let mut candidates: Vec<NodeKey> = self
+            .book
+            .iter()
+            .filter(|(key, record)| !record.addrs.is_empty() && !cx.roster.is_callable(key))
+            .map(|(key, _)| *key)
+            .collect();
+        self.rng.shuffle(&mut candidates);
+        for peer in candidates.into_iter().take(DIALS_PER_ROUND) {
+            self.connect(cx, peer);
+        }
+    }
+
+    /// Random peers that were reached lately, for others.
+    fn sample(&mut self, cx: &Cx<'_>, but: NodeKey, most: usize) -> Vec<PeerAddr> {
+        let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS));
+        let mut addrs: Vec<PeerAddr> = self
+            .book
+            .iter()
+            .filter(|(key, _)| **key != but)
+            .flat_map(|(_, record)| record.reached_since(since).cloned())
+            .collect();
+        self.rng.shuffle(&mut addrs);
+        addrs.truncate(most);
+        addrs
+    }
+}
+
+/// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.
+fn is_plausible(cx: &Cx<'_>, addr: &PeerAddr) -> bool {
+    let own = |test: fn(&core::net::IpAddr) -> bool| cx.roster.own_addrs.iter().any(|own| test(&own.ip));
+    let local = |ip: &core::net::IpAddr| match ip {
+        core::net::IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        core::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    if addr.ip.is_loopback() {
+        return own(|ip| ip.is_loopback());
+    }
+    if local(&addr.ip) {
+        return cx.roster.own_addrs.iter().any(|own| local(&own.ip));
+    }
+    true
+}

@@ -1,0 +1,534 @@
+//! Peers: whom we know, how to reach them, and who is reached (SPECIFICATION §3, §9).
+
+mod book;
+mod bootstrap;
+mod dials;
+mod exchange;
+mod own;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use self::book::{Book, Record};
+use self::bootstrap::Bootstraps;
+use self::dials::{Dials, Ended, Goal, Next, Way};
+use self::own::OwnAddrs;
+use crate::config::Config;
+use crate::cx::{ConnectError, Cx, Outcome};
+use crate::dht::Contact;
+use crate::event::Event;
+use crate::id::{LinkId, NodeKey};
+use crate::io::{CloseCode, HostEvent};
+use crate::keys::Keys;
+use crate::limits::CONTACT_ADDRS_MAX;
+use crate::rng::Rng;
+use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
+use crate::storage::{Saved, Table};
+use crate::time::{Now, Time};
+use crate::timers::Timers;
+use crate::view::{PeerView, SessionView, Status};
+use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
+use crate::wish::{Conduct, Wish};
+
+/// How often peers are exchanged and connections are looked after.
+const ROUND: Duration = Duration::from_secs(20);
+/// A session that was silent for so long is pinged.
+const SILENT: Duration = Duration::from_secs(15);
+/// A ping, a greeting or an exchange without an answer in this time failed.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// The first wait after a peer could not be reached; it doubles up to the other.
+const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(300);
+
+/// What an outcome was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tag {
+    /// A peer of ours was told where we listen; it answers where it sees us.
+    Greeted,
+    /// Since when.
+    Pinged(Time),
+    /// Peers were asked for.
+    Exchanged,
+    /// Peers were offered.
+    Offered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Round,
+    Bootstrap(usize),
+}
+
+/// The address book and all dialling.
+pub(crate) struct Peers {
+    rng: Rng,
+    book: Book,
+    bootstraps: Bootstraps,
+    dials: Dials,
+    own: OwnAddrs,
+    profiles: ProfileMemory,
+    /// Links that only find out whether a peer answers at an address.
+    probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
+    back_off: BTreeMap<NodeKey, BackOff>,
+    /// The last round trips of connected peers.
+    rtts: BTreeMap<NodeKey, Duration>,
+    timers: Timers<Timer>,
+}
+
+/// A peer that could not be reached.
+#[derive(Debug, Clone, Copy)]
+struct BackOff {
+    until: Time,
+    span: Duration,
+}
+
+impl Peers {
+    pub(crate) fn new(config: &Config, keys: &Keys, rng: Rng, saved: &Saved, now: Now) -> Peers {
+        let mut peers = Peers {
+            rng,
+            book: Book::default(),
+            bootstraps: Bootstraps::default(),
+            dials: Dials::default(),
+            own: OwnAddrs::default(),
+            profiles: ProfileMemory::new(),
+            probes: BTreeMap::new(),
+            back_off: BTreeMap::new(),
+            rtts: BTreeMap::new(),
+            timers: Timers::default(),
+        };
+        for (table, key, value) in &saved.rows {
+            match table {
+                Table::Peers => peers.restore(key, value, keys),
+                Table::Pins => peers.bootstraps.restore_pin(key, value),
+                Table::Meta
+                | Table::Shares
+                | Table::Sources
+                | Table::Subscriptions
+                | Table::Downloads
+                | Table::Have
+                | Table::ValueIndex
+                | Table::Values
+                | Table::Manifests
+                | Table::Outboard => {}
+            }
+        }
+        for addr in &config.bootstrap {
+            if let Some(number) = peers.bootstraps.add(addr.clone()) {
+                peers.timers.set(Timer::Bootstrap(number), now.mono);
+            }
+        }
+        let first = peers.rng.jitter(ROUND);
+        peers.timers.set(Timer::Round, now.mono + first);
+        peers
+    }
+
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        self.show_own_addrs(cx);
+        // What was reached lately is where the DHT begins after a restart.
+        let contacts: Vec<NodeKey> =
+            self.book.iter().filter(|(_, record)| record.ours && record.dht).map(|(key, _)| *key).collect();
+        for key in contacts {
+            self.contact(cx, key);
+        }
+    }
+
+    pub(crate) fn add_bootstrap(&mut self, cx: &mut Cx<'_>, addr: BootstrapAddr) {
+        if let Some(number) = self.bootstraps.add(addr) {
+            self.timers.set(Timer::Bootstrap(number), cx.now.mono);
+        }
+    }
+
+    /// Hints of a link are bootstrap peers for this run.
+    pub(crate) fn add_hints(&mut self, cx: &mut Cx<'_>, hints: Vec<BootstrapAddr>) {
+        for hint in hints {
+            if hint.key != Some(cx.keys.public()) {
+                self.add_bootstrap(cx, hint);
+            }
+        }
+    }
+
+    /// Sees to a session with a peer; calls wait for it.
+    pub(crate) fn connect(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let goal = Goal::Peer(peer);
+        if cx.roster.is_callable(&peer) || self.dials.is_under_way(&goal) {
+            return;
+        }
+        if let Err(error) = self.begin(cx, &goal, peer) {
+            cx.unconnected(peer, error);
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, goal: &Goal, peer: NodeKey) -> Result<(), ConnectError> {
+        if peer == cx.keys.public() {
+            return Err(ConnectError::NoAddress);
+        }
+        if self.book.is_shunned(&peer, cx.now.unix) {
+            return Err(ConnectError::Refused);
+        }
+        if self.back_off.get(&peer).is_some_and(|back_off| back_off.until > cx.now.mono) {
+            return Err(ConnectError::BackOff);
+        }
+        let Some(record) = self.book.peer(&peer) else { return Err(ConnectError::NoAddress) };
+        let ways: Vec<Way> = record
+            .dial_order()
+            .iter()
+            .map(|addr| Way::to_addr(addr, Some(peer), record.ours, &self.profiles))
+            .collect();
+        if ways.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        if self.dials.is_full() {
+            return Err(ConnectError::Busy);
+        }
+        self.dials.begin(goal.clone(), ways, cx.now.mono);
+        Ok(())
+    }
+
+    /// Sees to a session with whoever is at an address.
+    pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
+        if !is_dialable(&addr) || addr.key == Some(cx.keys.public()) {
+            return cx.outcome(tag, Outcome::Reached(Err(ConnectError::NoAddress)));
+        }
+        let connected = match addr.key {
+            Some(key) => cx.roster.is_callable(&key).then_some(key),
+            None => connected_at(cx.roster, &addr),
+        };
+        if let Some(key) = connected {
+            return cx.outcome(tag, Outcome::Reached(Ok(key)));
+        }
+        let goal = match addr.key {
+            Some(key) => {
+                self.book.heard_of(key, addr.clone());
+                Goal::Peer(key)
+            }
+            None => Goal::Addr(addr.clone()),
+        };
+        if !self.dials.is_under_way(&goal) {
+            let begun = match addr.key {
+                Some(key) => self.begin(cx, &goal, key),
+                None if self.dials.is_full() => Err(ConnectError::Busy),
+                None => {
+                    let way = Way::to_addr(&addr, None, false, &self.profiles);
+                    self.dials.begin(goal.clone(), [way].into(), cx.now.mono);
+                    Ok(())
+                }
+            };
+            if let Err(error) = begun {
+                return cx.outcome(tag, Outcome::Reached(Err(error)));
+            }
+        }
+        self.dials.wait(&goal, tag);
+    }
+
+    pub(crate) fn judge(&mut self, cx: &mut Cx<'_>, peer: NodeKey, conduct: Conduct) {
+        self.book.judge(peer, conduct, cx.now.unix);
+        if self.book.is_shunned(&peer, cx.now.unix) {
+            cx.wish(Wish::Unreachable(peer));
+            self.save(cx, peer);
+            for session in cx.roster.all(&peer).to_vec() {
+                cx.close(session.link, CloseCode::Offence);
+            }
+        }
+    }
+
+    /// A session is up; an error refuses it.
+    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) -> Result<(), CloseCode> {
+        let Some(session) = cx.roster.all(&peer).iter().find(|session| session.link == link).cloned() else {
+            return Ok(());
+        };
+        let won = self.dials.up(link);
+        let ours = session.level.is_some();
+        if self.book.is_shunned(&peer, cx.now.unix) {
+            return Err(CloseCode::Offence);
+        }
+        if !ours && self.book.peer(&peer).is_some_and(|record| record.ours) {
+            // A node like ours never comes without its binding: somebody took it out.
+            cx.event(Event::Interception { claimed: peer, remote: session.remote });
+            return Err(CloseCode::Handshake);
+        }
+        if cx.roster.all(&peer).len() == 1 {
+            let (transport, remote) = (session.transport, session.remote);
+            cx.event(Event::PeerConnected { peer, transport, remote, bound: ours });
+        }
+        self.back_off.remove(&peer);
+        let record = self.book.entry(peer);
+        let is_new_to_us = record.ours != ours && ours;
+        record.ours |= ours;
+        record.dht = session.capabilities.dht;
+        record.last_seen = Some(cx.now.unix);
+        if is_new_to_us {
+            // It must not be taken for a deployed peer after a restart.
+            self.save(cx, peer);
+        }
+        if !session.inbound {
+            self.reached(cx, peer, &session.remote, session.transport, session.profile);
+        }
+        if let Some(won) = won {
+            for other in won.others {
+                cx.close(other, CloseCode::Duplicate);
+            }
+            for waiter in won.waiters {
+                cx.outcome(waiter, Outcome::Reached(Ok(peer)));
+            }
+            if let Goal::Bootstrap(number) = won.goal {
+                self.bootstrap_up(cx, number, peer);
+            }
+        }
+        self.moot(cx, &Goal::Peer(peer), peer);
+        if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
+            cx.wish(Wish::Hub(peer));
+        }
+        if ours {
+            let listening = Listening { quic_port: cx.config.quic_port, tcp_port: cx.config.tcp_port };
+            cx.call(peer, Request::Listening(listening), ANSWER_TIME, Tag::Greeted);
+        } else if !session.inbound && !cx.roster.own_addrs.is_empty() {
+            // The only way to become known to a deployed peer.
+            let own = cx.roster.own_addrs.clone();
+            cx.call(peer, Request::PexOffer(own), ANSWER_TIME, Tag::Offered);
+        }
+        Ok(())
+    }
+
+    /// The peer's last session ended.
+    pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.rtts.remove(&peer);
+        cx.event(Event::PeerDisconnected { peer });
+        if let Some(number) = self.bootstraps.down(&peer) {
+            let soon = self.rng.jitter(BACK_OFF_MIN);
+            self.timers.set(Timer::Bootstrap(number), cx.now.mono + soon);
+        }
+    }
+
+    /// A link that we dialled came to nothing.
+    pub(crate) fn on_link_failed(&mut self, cx: &mut Cx<'_>, link: LinkId, failure: LinkFailure) {
+        if self.probes.remove(&link).is_some() {
+            return;
+        }
+        let Some((goal, way)) = self.dials.failed(link, &failure) else { return };
+        let LinkFailure::Handshake(error) = failure else { return };
+        match (error, goal) {
+            (HandshakeError::Intercepted { claimed }, _) => {
+                if let crate::io::Host::Ip(ip) = way.dial.host {
+                    let remote = SocketAddr::new(ip, way.dial.port);
+                    cx.event(Event::Interception { claimed, remote });
+                }
+            }
+            (HandshakeError::WrongKey { expected, found }, Goal::Bootstrap(number)) => {
+                if let Some(address) = self.bootstraps.pinned_address(number) {
+                    cx.event(Event::PinMismatch { address, expected, found });
+                }
+            }
+            (_, Goal::Peer(_) | Goal::Addr(_) | Goal::Bootstrap(_)) => {}
+        }
+    }
+
+    /// A link dialled as a probe found this peer.
+    pub(crate) fn on_probed(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) {
+        if let Some((_, addr)) = self.probes.remove(&link) {
+            let remote = SocketAddr::new(addr.ip, addr.port);
+            self.reached(cx, peer, &remote, addr.transport, Profile::C);
+        }
+    }
+
+    /// A link that was dialled to us came to nothing.
+    pub(crate) fn on_refused(&mut self, cx: &mut Cx<'_>, remote: SocketAddr, failure: LinkFailure) {
+        if let LinkFailure::Handshake(HandshakeError::Intercepted { claimed }) = failure {
+            cx.event(Event::Interception { claimed, remote });
+        }
+    }
+
+    /// A call to a connected peer was not answered in time.
+    pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.book.judge(peer, Conduct::Slow, cx.now.unix);
+        for session in cx.roster.all(&peer).to_vec() {
+            if cx.now.mono.since(session.heard) > SILENT {
+                cx.close(session.link, CloseCode::Done);
+            }
+        }
+    }
+
+    pub(crate) fn on_host(&mut self, cx: &mut Cx<'_>, event: HostEvent) {
+        match event {
+            HostEvent::Addresses(ips) => {
+                self.own.set_interfaces(ips);
+                self.show_own_addrs(cx);
+            }
+            HostEvent::Resumed => {
+                self.back_off.clear();
+                let peers: Vec<NodeKey> = cx.roster.iter().filter(|(key, _)| cx.roster.is_ours(key)).map(|(key, _)| *key).collect();
+                for peer in peers {
+                    cx.call(peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
+                }
+                for number in self.bootstraps.unconnected() {
+                    self.timers.set(Timer::Bootstrap(number), cx.now.mono);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
+        let Outcome::Answer { from, answer: Ok(answer), .. } = outcome else { return };
+        match (tag, answer) {
+            (Tag::Greeted, Answer::Observed(observed)) => {
+                self.own.vote(from, observed.ip);
+                self.show_own_addrs(cx);
+            }
+            (Tag::Pinged(since), Answer::Ack) => {
+                self.rtts.insert(from, cx.now.mono.since(since));
+            }
+            (Tag::Exchanged, Answer::Peers(peers)) => self.take_offer(cx, peers),
+            (Tag::Greeted | Tag::Pinged(_) | Tag::Exchanged | Tag::Offered, _) => {}
+        }
+    }
+
+    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        while let Some(timer) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::Round => self.round(cx),
+                Timer::Bootstrap(number) => self.dial_bootstrap(cx, number),
+            }
+        }
+        self.drive(cx);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let timer = self.timers.next().map(|(at, _)| at);
+        [timer, self.dials.deadline()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn fill_status(&self, status: &mut Status) {
+        status.known = self.book.len() as u32;
+    }
+
+    pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {
+        let mut views: Vec<PeerView> =
+            self.book.iter().map(|(key, record)| self.view(*key, record, roster)).collect();
+        views.sort_by_key(|view| (view.session.is_none(), core::cmp::Reverse(view.last_seen), view.key));
+        views
+    }
+
+    fn view(&self, key: NodeKey, record: &Record, roster: &Roster) -> PeerView {
+        let session = roster.session(&key).map(|session| SessionView {
+            transport: session.transport,
+            remote: session.remote,
+            inbound: session.inbound,
+            profile: session.profile,
+            bound: session.level.is_some(),
+            rtt: self.rtts.get(&key).copied(),
+            received: session.received,
+            sent: session.sent,
+        });
+        PeerView {
+            key,
+            session,
+            addresses: record.reached_since(crate::time::UnixTime(0)).cloned().collect(),
+            last_seen: record.last_seen,
+            score: record.score,
+            ours: record.ours,
+        }
+    }
+
+    /// Dials what is due and reports what has no way left.
+    fn drive(&mut self, cx: &mut Cx<'_>) {
+        while let Some(next) = self.dials.next(cx.now.mono) {
+            match next {
+                Next::Dial(link, dial, plan) => cx.dial(link, dial, plan),
+                Next::Ended(ended) => self.gave_up(cx, ended),
+            }
+        }
+    }
+
+    fn gave_up(&mut self, cx: &mut Cx<'_>, ended: Ended) {
+        for waiter in ended.waiters {
+            cx.outcome(waiter, Outcome::Reached(Err(ended.error)));
+        }
+        match ended.goal {
+            Goal::Peer(peer) => {
+                let last = self.back_off.get(&peer).map(|back_off| back_off.span);
+                let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
+                if self.back_off.len() < crate::limits::BOOK_PEERS_MAX {
+                    let until = cx.now.mono + self.rng.jitter(span);
+                    self.back_off.insert(peer, BackOff { until, span });
+                }
+                cx.unconnected(peer, ended.error);
+                cx.wish(Wish::Unreachable(peer));
+            }
+            Goal::Addr(_) => {}
+            Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
+        }
+    }
+
+    /// Attempts to reach a peer that is here now are over.
+    fn moot(&mut self, cx: &mut Cx<'_>, goal: &Goal, peer: NodeKey) {
+        let (waiters, links) = self.dials.moot(goal);
+        for link in links {
+            cx.close(link, CloseCode::Duplicate);
+        }
+        for waiter in waiters {
+            cx.outcome(waiter, Outcome::Reached(Ok(peer)));
+        }
+    }
+
+    fn reached(&mut self, cx: &mut Cx<'_>, peer: NodeKey, remote: &SocketAddr, transport: crate::io::Transport, profile: Profile) {
+        let addr = PeerAddr { ip: remote.ip(), port: remote.port(), transport, key: Some(peer), relay_via: None };
+        self.profiles.worked(peer, *remote, profile);
+        self.book.reached(peer, addr, cx.now.unix);
+        self.book.entry(peer).profile = Some(profile);
+        self.save(cx, peer);
+        self.contact(cx, peer);
+    }
+
+    /// Only a peer that was reached at its address gets into the routing table. Deployed peers have
+    /// nothing in theirs; those that matter are hubs.
+    fn contact(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let Some(record) = self.book.peer(&peer) else { return };
+        if !record.ours || !record.dht {
+            return;
+        }
+        let addrs: Vec<PeerAddr> =
+            record.reached_since(crate::time::UnixTime(0)).take(CONTACT_ADDRS_MAX).cloned().collect();
+        if !addrs.is_empty() {
+            cx.wish(Wish::Contact(Contact { key: peer, id: peer.node_id(), addrs }));
+        }
+    }
+
+    fn show_own_addrs(&self, cx: &mut Cx<'_>) {
+        let addrs = self.own.addrs(cx.config, cx.keys.public());
+        if addrs != cx.roster.own_addrs {
+            cx.own_addrs(addrs);
+        }
+    }
+
+    fn save(&self, cx: &mut Cx<'_>, peer: NodeKey) {
+        if let Some(record) = self.book.peer(&peer) {
+            cx.put(Table::Peers, peer.0.to_vec(), record.encode());
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], row: &bytes::Bytes, keys: &Keys) {
+        let (Some(key), Ok(record)) = (NodeKey::from_slice(key), Record::decode(row)) else { return };
+        if key == keys.public() {
+            return;
+        }
+        if let (Some(profile), Some(known)) = (record.profile, record.addrs.first()) {
+            self.profiles.worked(key, SocketAddr::new(known.addr.ip, known.addr.port), profile);
+        }
+        self.book.insert(key, record);
+    }
+}
+
+/// Whether an address can be dialled at all.
+fn is_dialable(addr: &PeerAddr) -> bool {
+    addr.port != 0 && !addr.ip.is_unspecified() && !addr.ip.is_multicast() && addr.relay_via.is_none()
+}
+
+/// Who was dialled at this address and is still connected.
+fn connected_at(roster: &Roster, addr: &PeerAddr) -> Option<NodeKey> {
+    let remote = SocketAddr::new(addr.ip, addr.port);
+    roster
+        .iter()
+        .find(|(_, session)| !session.inbound && session.remote == remote && session.transport == addr.transport)
+        .map(|(key, _)| *key)
+}

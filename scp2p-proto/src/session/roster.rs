@@ -1,0 +1,96 @@
+//! Who is connected: what the components may look at.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::id::{LinkId, NodeKey};
+use crate::io::Transport;
+use crate::time::Time;
+use crate::wire::{Capabilities, PeerAddr, Profile};
+
+/// The authenticated sessions.
+#[derive(Default)]
+pub(crate) struct Roster {
+    sessions: BTreeMap<NodeKey, Vec<Session>>,
+    /// Where we can be reached, for provider records and peer exchange, as Peers made it out.
+    pub own_addrs: Vec<PeerAddr>,
+}
+
+/// An authenticated session.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub link: LinkId,
+    pub transport: Transport,
+    pub remote: SocketAddr,
+    /// The peer dialled.
+    pub inbound: bool,
+    pub profile: Profile,
+    /// The extension level if the session is bound, that is, if the peer is a node like ours.
+    pub level: Option<u8>,
+    pub capabilities: Capabilities,
+    pub since: Time,
+    /// When bytes last arrived.
+    pub heard: Time,
+    pub received: u64,
+    pub sent: u64,
+}
+
+impl Session {
+    /// Whether requests of ours are answered on it: a deployed peer that dialled only asks.
+    pub(crate) fn is_callable(&self) -> bool {
+        self.level.is_some() || !self.inbound
+    }
+}
+
+impl Roster {
+    /// The session that carries our calls to this peer, or else one that it opened.
+    pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {
+        let sessions = self.sessions.get(peer)?;
+        sessions.iter().find(|session| session.is_callable()).or(sessions.first())
+    }
+
+    /// Whether calls to this peer can be sent now.
+    pub(crate) fn is_callable(&self, peer: &NodeKey) -> bool {
+        self.session(peer).is_some_and(Session::is_callable)
+    }
+
+    /// Whether the peer is connected and a node like ours.
+    pub(crate) fn is_ours(&self, peer: &NodeKey) -> bool {
+        self.session(peer).is_some_and(|session| session.level.is_some())
+    }
+
+    /// Every connected peer once, by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
+        self.sessions.keys().filter_map(|key| Some((key, self.session(key)?)))
+    }
+
+    /// How many peers are connected.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// All sessions with a peer, oldest first.
+    pub(crate) fn all(&self, peer: &NodeKey) -> &[Session] {
+        self.sessions.get(peer).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn add(&mut self, peer: NodeKey, session: Session) {
+        self.sessions.entry(peer).or_default().push(session);
+    }
+
+    /// Removes a session; true if it was the peer's last.
+    pub(super) fn remove(&mut self, peer: &NodeKey, link: LinkId) -> bool {
+        let Some(sessions) = self.sessions.get_mut(peer) else { return false };
+        sessions.retain(|session| session.link != link);
+        if sessions.is_empty() {
+            self.sessions.remove(peer);
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn by_link(&mut self, peer: &NodeKey, link: LinkId) -> Option<&mut Session> {
+        self.sessions.get_mut(peer)?.iter_mut().find(|session| session.link == link)
+    }
+}

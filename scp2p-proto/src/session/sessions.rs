@@ -1,0 +1,568 @@
+//! All links: bytes to handshakes to sessions to messages, and back.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::calls::{Calls, Ticket};
+use super::credit::{Grants, Room};
+use super::handshake::{Established, HandshakeError, Initiator, Params, Responder};
+use super::replay::NonceMemory;
+use super::roster::{Roster, Session};
+use super::Binding;
+use crate::config::Config;
+use crate::cx::Receipt;
+use crate::id::{LinkId, NodeKey};
+use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
+use crate::keys::Keys;
+use crate::limits::{DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, TICKETS_MAX};
+use crate::pending::CallId;
+use crate::rng::Rng;
+use crate::time::{Now, Time};
+use crate::timers::Timers;
+use crate::wire::{Answer, Envelope, FrameReader, PeerAddr, Profile, Request};
+
+/// How to open a link and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DialPlan {
+    /// The hello profile to speak.
+    pub profile: Profile,
+    /// Whom to insist on.
+    pub expected: Option<NodeKey>,
+    /// Only find out whether the peer answers there: the link is closed before our
+    /// ack, so that the other end never counts it as a session.
+    pub probe: bool,
+}
+
+/// Why a link came to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum LinkFailure {
+    Dial(DialError),
+    Handshake(HandshakeError),
+    /// The link closed during the handshake, which is how deployed peers refuse a profile.
+    Closed,
+    TimedOut,
+    /// The session is not bound to its channel, which the configuration demands.
+    Unbound(NodeKey),
+}
+
+/// What happened on the links, for the node to route.
+pub(crate) enum SessionEvent {
+    Up { link: LinkId, key: NodeKey },
+    /// `lost` are the calls that went over it and have no answer.
+    Down { key: NodeKey, last: bool, lost: Vec<CallId> },
+    /// A link that we dialled came to nothing.
+    DialFailed { link: LinkId, failure: LinkFailure },
+    Probed { link: LinkId, key: NodeKey },
+    /// A link that was dialled to us came to nothing.
+    Refused { remote: SocketAddr, failure: LinkFailure },
+    Request { from: NodeKey, ticket: Ticket, request: Request },
+    /// A reply to a call, still to be decoded by what was asked.
+    Reply { call: CallId, envelope: Envelope, receipt: Receipt },
+    /// A session that was held up takes bulk frames again.
+    Room { key: NodeKey, link: LinkId },
+}
+
+/// All links.
+pub(crate) struct Sessions {
+    links: BTreeMap<LinkId, Link>,
+    roster: Roster,
+    nonces: NonceMemory,
+    deadlines: Timers<LinkId>,
+    rng: Rng,
+}
+
+struct Link {
+    state: State,
+    inbound: bool,
+    remote: Option<SocketAddr>,
+    control: FrameReader,
+    bulk: FrameReader,
+    room: Room,
+    grants: Grants,
+}
+
+enum State {
+    Dialing(DialPlan),
+    /// We sent our hello.
+    Offered(LinkInfo, DialPlan, Initiator),
+    /// Somebody dialled and has not spoken yet.
+    Accepted(LinkInfo),
+    /// We answered a hello.
+    Answered(LinkInfo, Responder),
+    Up(Up),
+    /// Between two states, inside one call.
+    Moving,
+}
+
+struct Up {
+    key: NodeKey,
+    calls: Calls<CallId>,
+    /// Requests of the peer that have no answer yet.
+    tickets: u32,
+}
+
+impl Sessions {
+    pub(crate) fn new(rng: Rng) -> Sessions {
+        Sessions {
+            links: BTreeMap::new(),
+            roster: Roster::default(),
+            nonces: NonceMemory::new(),
+            deadlines: Timers::new(),
+            rng,
+        }
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    pub(crate) fn set_own_addrs(&mut self, addrs: Vec<PeerAddr>) {
+        self.roster.own_addrs = addrs;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.deadlines.next().map(|(at, _)| at)
+    }
+
+    /// Opens a link.
+    pub(crate) fn dial(&mut self, now: Now, link: LinkId, dial: Dial, plan: DialPlan, out: &mut VecDeque<Output>) {
+        self.deadlines.set(link, now.mono + DIAL_TIME_MAX);
+        self.links.insert(link, Link::new(false, State::Dialing(plan)));
+        out.push_back(Output::Dial(link, dial));
+    }
+
+    /// Sends a request; false if the peer has no callable session or too many calls are outstanding.
+    pub(crate) fn call(&mut self, peer: &NodeKey, call: CallId, request: &Request, out: &mut VecDeque<Output>) -> bool {
+        let Some(id) = self.roster.session(peer).map(|session| session.link) else { return false };
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        let State::Up(up) = &mut link.state else { return false };
+        let Ok(req_id) = up.calls.insert(call) else { return false };
+        // A peer that reads nothing while we ask is cut by the time-outs of the calls.
+        let queued = link.room.push(Lane::Control, request.to_frame(req_id)).is_ok();
+        self.pump(id, out);
+        queued
+    }
+
+    /// Sends the reply that a ticket asks for.
+    pub(crate) fn answer(
+        &mut self,
+        ticket: Ticket,
+        answer: Answer,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let id = ticket.link();
+        let bulk = match &answer {
+            Answer::Chunk { .. } | Answer::Subtrees(_) | Answer::Manifest { .. } | Answer::ChunkHashes(_) => true,
+            Answer::Ack
+            | Answer::Peers(_)
+            | Answer::Found(_)
+            | Answer::PublicShares(_)
+            | Answer::Observed(_)
+            | Answer::Heads(_)
+            | Answer::Have(_) => false,
+        };
+        let ours = self.is_bound(id);
+        let lane = match self.links.get(&id) {
+            Some(link) if bulk && ours && link.room.is_open(Lane::Bulk) => Lane::Bulk,
+            Some(_) => Lane::Control,
+            None => return,
+        };
+        self.reply(id, lane, ticket.answer(&answer), heard, out);
+    }
+
+    /// Sends an error reply.
+    pub(crate) fn refuse(
+        &mut self,
+        ticket: Ticket,
+        text: &str,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.reply(ticket.link(), Lane::Control, ticket.refuse(text), heard, out);
+    }
+
+    /// Gives bytes that were worked off back to a link's read window.
+    pub(crate) fn release(&mut self, receipt: Receipt, out: &mut VecDeque<Output>) {
+        if let Some(link) = self.links.get_mut(&receipt.link) {
+            link.grants.consumed(receipt.lane, receipt.bytes);
+            self.pump(receipt.link, out);
+        }
+    }
+
+    /// Closes a link for a reason of our own.
+    pub(crate) fn close(
+        &mut self,
+        id: LinkId,
+        code: CloseCode,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
+        if self.links.contains_key(&id) {
+            out.push_back(Output::Close(id, code));
+            self.forget(id, LinkFailure::Closed, heard);
+        }
+    }
+
+    /// Closes all links; nobody is told.
+    pub(crate) fn close_all(&mut self, out: &mut VecDeque<Output>) {
+        for (id, _) in core::mem::take(&mut self.links) {
+            out.push_back(Output::Close(id, CloseCode::Shutdown));
+        }
+        self.roster = Roster::default();
+    }
+
+    pub(crate) fn on_time(&mut self, now: Now, heard: &mut VecDeque<SessionEvent>, out: &mut VecDeque<Output>) {
+        while let Some(id) = self.deadlines.pop_due(now.mono) {
+            out.push_back(Output::Close(id, CloseCode::Handshake));
+            self.forget(id, LinkFailure::TimedOut, heard);
+        }
+    }
+
+    /// Takes what the driver says of a link. Links that it does not know are gone already.
+    #[expect(clippy::too_many_arguments, reason = "the node's parts, borrowed apart")]
+    pub(crate) fn on_link(
+        &mut self,
+        now: Now,
+        keys: &Keys,
+        config: &Config,
+        id: LinkId,
+        event: LinkEvent,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let mut step = Step { now, keys, config, id, heard, out };
+        match event {
+            LinkEvent::Accepted(info) => self.accepted(&mut step, info),
+            LinkEvent::Dialed(info) => self.dialed(&mut step, info),
+            LinkEvent::Failed(error) => self.forget(id, LinkFailure::Dial(error), step.heard),
+            LinkEvent::Bytes(lane, bytes) => self.bytes(&mut step, lane, bytes),
+            LinkEvent::Room(lane, bytes) => self.room(&mut step, lane, bytes),
+            LinkEvent::Closed(_) => self.forget(id, LinkFailure::Closed, step.heard),
+        }
+    }
+
+    fn accepted(&mut self, step: &mut Step<'_>, info: LinkInfo) {
+        if self.links.len() >= LINKS_MAX {
+            step.out.push_back(Output::Close(step.id, CloseCode::Busy));
+            return;
+        }
+        self.deadlines.set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
+        let remote = Some(info.remote);
+        self.links.insert(step.id, Link { remote, ..Link::new(true, State::Accepted(info)) });
+        self.pump(step.id, step.out);
+    }
+
+    fn dialed(&mut self, step: &mut Step<'_>, info: LinkInfo) {
+        let Some(Link { state: State::Dialing(plan), .. }) = self.links.get(&step.id) else { return };
+        let plan = *plan;
+        self.deadlines.set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
+        let params = Params {
+            keys: step.keys,
+            capabilities: step.config.capabilities,
+            exporter: info.exporter,
+            expected: plan.expected,
+            nonce_random: self.random(),
+            ephemeral: self.random(),
+        };
+        let (initiator, frame) = Initiator::start(params, plan.profile, step.now.unix);
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        link.state = State::Offered(info, plan, initiator);
+        // A hello is far below any queue's bound.
+        let _ = link.room.push(Lane::Control, Frame { head: frame, body: Bytes::new() });
+        self.pump(step.id, step.out);
+    }
+
+    fn room(&mut self, step: &mut Step<'_>, lane: Lane, bytes: u32) {
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        link.room.add(lane, bytes);
+        self.pump(step.id, step.out);
+        let Some(link) = self.links.get(&step.id) else { return };
+        if let State::Up(up) = &link.state
+            && link.room.is_empty()
+        {
+            step.heard.push_back(SessionEvent::Room { key: up.key, link: step.id });
+        }
+    }
+
+    fn bytes(&mut self, step: &mut Step<'_>, lane: Lane, bytes: Bytes) {
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        if let State::Up(up) = &link.state
+            && let Some(session) = self.roster.by_link(&up.key, step.id)
+        {
+            session.heard = step.now.mono;
+            session.received = session.received.saturating_add(bytes.len() as u64);
+        }
+        link.reader(lane).push(bytes);
+        // Each turn takes one frame; the link may be gone after any of them.
+        while let Some(link) = self.links.get_mut(&step.id) {
+            match link.reader(lane).next() {
+                Ok(Some(body)) => self.frame(step, lane, body),
+                Ok(None) => break,
+                Err(_) => return self.offend(step),
+            }
+        }
+        self.pump(step.id, step.out);
+    }
+
+    fn frame(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes) {
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let bytes = (body.len() as u32).saturating_add(4);
+        match core::mem::replace(&mut link.state, State::Moving) {
+            State::Up(up) => {
+                link.state = State::Up(up);
+                self.message(step, lane, body, bytes);
+            }
+            State::Offered(info, plan, initiator) => {
+                link.grants.consumed(lane, bytes);
+                self.server_hello(step, info, plan, initiator, &body);
+            }
+            State::Accepted(info) => {
+                link.grants.consumed(lane, bytes);
+                self.client_hello(step, info, &body);
+            }
+            State::Answered(info, responder) => {
+                link.grants.consumed(lane, bytes);
+                self.client_ack(step, info, responder, &body);
+            }
+            State::Dialing(_) | State::Moving => self.offend(step),
+        }
+    }
+
+    fn server_hello(&mut self, step: &mut Step<'_>, info: LinkInfo, plan: DialPlan, initiator: Initiator, body: &Bytes) {
+        match initiator.on_hello(body, step.now.unix) {
+            Ok((established, _)) if plan.probe => {
+                step.heard.push_back(SessionEvent::Probed { link: step.id, key: established.key });
+                self.links.remove(&step.id);
+                self.deadlines.cancel(&step.id);
+                step.out.push_back(Output::Close(step.id, CloseCode::Done));
+            }
+            Ok((established, ack)) => {
+                if let Some(link) = self.links.get_mut(&step.id) {
+                    // An ack is far below any queue's bound.
+                    let _ = link.room.push(Lane::Control, Frame { head: ack, body: Bytes::new() });
+                }
+                self.established(step, info, established);
+            }
+            Err(error) => self.fail(step, LinkFailure::Handshake(error)),
+        }
+    }
+
+    fn client_hello(&mut self, step: &mut Step<'_>, info: LinkInfo, body: &Bytes) {
+        let params = Params {
+            keys: step.keys,
+            capabilities: step.config.capabilities,
+            exporter: info.exporter,
+            expected: None,
+            nonce_random: self.random(),
+            ephemeral: self.random(),
+        };
+        match Responder::on_client_hello(params, body, step.now.unix, &mut self.nonces) {
+            Ok((responder, frame)) => {
+                let Some(link) = self.links.get_mut(&step.id) else { return };
+                let _ = link.room.push(Lane::Control, Frame { head: frame, body: Bytes::new() });
+                link.state = State::Answered(info, responder);
+            }
+            Err(error) => self.fail(step, LinkFailure::Handshake(error)),
+        }
+    }
+
+    fn client_ack(&mut self, step: &mut Step<'_>, info: LinkInfo, responder: Responder, body: &Bytes) {
+        match responder.on_ack(body, step.now.unix) {
+            Ok(established) => self.established(step, info, established),
+            Err(error) => self.fail(step, LinkFailure::Handshake(error)),
+        }
+    }
+
+    fn established(&mut self, step: &mut Step<'_>, info: LinkInfo, established: Established) {
+        let key = established.key;
+        let level = match established.binding {
+            Binding::Bound { level } => Some(level),
+            Binding::Unbound => None,
+        };
+        if step.config.require_binding && level.is_none() {
+            return self.fail(step, LinkFailure::Unbound(key));
+        }
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        self.deadlines.cancel(&step.id);
+        link.state = State::Up(Up { key, calls: Calls::new(), tickets: 0 });
+        link.control.set_limit(FRAME_MAX);
+        link.bulk.set_limit(FRAME_MAX);
+        link.grants.authenticated();
+        let session = Session {
+            link: step.id,
+            transport: info.transport,
+            remote: info.remote,
+            inbound: link.inbound,
+            profile: established.profile,
+            level,
+            capabilities: established.capabilities,
+            since: step.now.mono,
+            heard: step.now.mono,
+            received: 0,
+            sent: 0,
+        };
+        self.roster.add(key, session);
+        step.heard.push_back(SessionEvent::Up { link: step.id, key });
+        self.settle_duplicates(step, key);
+    }
+
+    /// Two nodes of ours keep one session: the one that the lesser key dialled; of two in the
+    /// same direction the newer one, because its dialler had given the older one up.
+    fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
+        let we_dial = step.keys.public() < key;
+        let rank = |session: &Session| (session.inbound != we_dial, session.since);
+        let bound = self.roster.all(&key).iter().filter(|session| session.level.is_some());
+        let Some(best) = bound.clone().max_by_key(|session| rank(session)).map(|session| session.link) else { return };
+        let lesser: Vec<LinkId> = bound.map(|session| session.link).filter(|link| *link != best).collect();
+        for link in lesser {
+            step.out.push_back(Output::Close(link, CloseCode::Duplicate));
+            self.forget(link, LinkFailure::Closed, step.heard);
+        }
+    }
+
+    fn message(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes, bytes: u32) {
+        let Ok(envelope) = Envelope::decode(&body) else { return self.offend(step) };
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let State::Up(up) = &mut link.state else { return };
+        if envelope.is_response() {
+            let Ok(call) = up.calls.resolve(envelope.req_id) else { return self.offend(step) };
+            let receipt = Receipt { link: step.id, lane, bytes };
+            match call {
+                Some(call) => step.heard.push_back(SessionEvent::Reply { call, envelope, receipt }),
+                None => link.grants.consumed(lane, bytes),
+            }
+            return;
+        }
+        link.grants.consumed(lane, bytes);
+        let ticket = Ticket { link: step.id, req_id: envelope.req_id, kind: envelope.kind };
+        if up.tickets >= TICKETS_MAX {
+            return self.reply_unticketed(step, ticket, "rate limit: too many requests without an answer");
+        }
+        match Request::decode(envelope.kind, &envelope.payload) {
+            Ok(request) => {
+                up.tickets += 1;
+                step.heard.push_back(SessionEvent::Request { from: up.key, ticket, request });
+            }
+            Err(error) => self.reply_unticketed(step, ticket, &error.to_string()),
+        }
+    }
+
+    /// Answers a request that never became a ticket.
+    fn reply_unticketed(&mut self, step: &mut Step<'_>, ticket: Ticket, text: &str) {
+        let Some(link) = self.links.get_mut(&step.id) else { return };
+        if link.room.push(Lane::Control, ticket.refuse(text)).is_err() {
+            self.offend(step);
+        }
+    }
+
+    fn reply(
+        &mut self,
+        id: LinkId,
+        lane: Lane,
+        frame: Frame,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let State::Up(up) = &mut link.state else { return };
+        up.tickets = up.tickets.saturating_sub(1);
+        match link.room.push(lane, frame) {
+            Ok(()) => self.pump(id, out),
+            // The remote asks without reading.
+            Err(_) => self.close(id, CloseCode::Offence, heard, out),
+        }
+    }
+
+    /// Sends and grants what is due on a link.
+    fn pump(&mut self, id: LinkId, out: &mut VecDeque<Output>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        while let Some((lane, bytes)) = link.grants.pop() {
+            out.push_back(Output::Grant(id, lane, bytes));
+        }
+        while let Some((lane, frame)) = link.room.pop() {
+            if let State::Up(up) = &link.state
+                && let Some(session) = self.roster.by_link(&up.key, id)
+            {
+                session.sent = session.sent.saturating_add(frame.len() as u64);
+            }
+            out.push_back(Output::Send(id, lane, frame));
+        }
+    }
+
+    fn is_bound(&self, id: LinkId) -> bool {
+        let Some(Link { state: State::Up(up), .. }) = self.links.get(&id) else { return false };
+        self.roster.all(&up.key).iter().any(|session| session.link == id && session.level.is_some())
+    }
+
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill(&mut bytes);
+        bytes
+    }
+
+    /// The remote broke the protocol.
+    fn offend(&mut self, step: &mut Step<'_>) {
+        step.out.push_back(Output::Close(step.id, CloseCode::Offence));
+        self.forget(step.id, LinkFailure::Closed, step.heard);
+    }
+
+    fn fail(&mut self, step: &mut Step<'_>, failure: LinkFailure) {
+        step.out.push_back(Output::Close(step.id, CloseCode::Handshake));
+        self.forget(step.id, failure, step.heard);
+    }
+
+    /// Removes a link and tells whoever counts on it.
+    fn forget(&mut self, id: LinkId, failure: LinkFailure, heard: &mut VecDeque<SessionEvent>) {
+        self.deadlines.cancel(&id);
+        let Some(link) = self.links.remove(&id) else { return };
+        match link.state {
+            State::Up(mut up) => {
+                let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();
+                let last = self.roster.remove(&up.key, id);
+                heard.push_back(SessionEvent::Down { key: up.key, last, lost });
+            }
+            State::Dialing(_) | State::Offered(..) | State::Accepted(_) | State::Answered(..) | State::Moving => {
+                heard.push_back(match link.remote {
+                    Some(remote) if link.inbound => SessionEvent::Refused { remote, failure },
+                    _ => SessionEvent::DialFailed { link: id, failure },
+                });
+            }
+        }
+    }
+}
+
+/// What one input of a link works with.
+struct Step<'a> {
+    now: Now,
+    keys: &'a Keys,
+    config: &'a Config,
+    id: LinkId,
+    heard: &'a mut VecDeque<SessionEvent>,
+    out: &'a mut VecDeque<Output>,
+}
+
+impl Link {
+    fn new(inbound: bool, state: State) -> Link {
+        Link {
+            state,
+            inbound,
+            remote: None,
+            control: FrameReader::new(HANDSHAKE_FRAME_MAX),
+            bulk: FrameReader::new(HANDSHAKE_FRAME_MAX),
+            room: Room::new(),
+            grants: Grants::new(),
+        }
+    }
+
+    fn reader(&mut self, lane: Lane) -> &mut FrameReader {
+        match lane {
+            Lane::Control => &mut self.control,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}

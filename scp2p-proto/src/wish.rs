@@ -1,0 +1,95 @@
+//! What one component needs of another. Each wish has exactly one handler, named with it.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::command::GetWhat;
+use crate::cx::Tag;
+use crate::dht::Contact;
+use crate::id::{ContentId, DhtKey, NodeKey, OpId, ShareId};
+use crate::record::{Manifest, Providers, ShareHead};
+use crate::storage::{FileRef, LocalPath};
+use crate::wire::BootstrapAddr;
+
+/// A need of a sibling.
+pub(crate) enum Wish {
+    /// Peers: have a session with this peer. Calls to it wait for the session or the failure.
+    Connect(NodeKey),
+    /// Peers: remember these addresses as places to try, not as reached ones.
+    Hints(Vec<BootstrapAddr>),
+    /// Peers: note how a peer behaved.
+    Judge(NodeKey, Conduct),
+    /// Dht: a peer was reached at these addresses and takes part in the DHT.
+    Contact(Contact),
+    /// Dht: a deployed peer among the bootstrap peers, to be asked and stored to although no routing
+    /// table leads to it.
+    Hub(NodeKey),
+    /// Dht: a peer is no longer reachable.
+    Unreachable(NodeKey),
+    /// Dht: find what lies under a key. The outcome is [`Outcome::Found`](crate::cx::Outcome::Found).
+    Lookup { key: DhtKey, want: Want, tag: Tag },
+    /// Dht: keep a value at the nodes closest to its key and at the hubs.
+    /// The outcome is [`Outcome::Stored`](crate::cx::Outcome::Stored).
+    Store { key: DhtKey, value: Bytes, ttl_secs: u64, tag: Tag },
+    /// Dht: add our addresses to a provider record: it is read, merged and stored.
+    Provide { content: ContentId, tag: Tag },
+    /// Catalogs: a head that somebody sent, asked or not; it is not verified yet.
+    Head { from: NodeKey, head: ShareHead },
+    /// Transfers: these files of an own share are served from now on, in place of what it had.
+    Serve { share: ShareId, files: Vec<(ContentId, FileRef)> },
+    /// Transfers: download. The command is answered by the handler.
+    Download(Box<DownloadWish>),
+    /// Catalogs: a file of an own share is not what it was.
+    Changed { share: ShareId, path: LocalPath },
+    /// Catalogs: we serve (a part of) this subscribed share now; announce it.
+    Serving(ShareId),
+}
+
+/// A download, resolved to its catalog.
+pub(crate) struct DownloadWish {
+    pub op: OpId,
+    pub what: GetWhat,
+    pub root: LocalPath,
+    /// What to call it.
+    pub name: String,
+    /// The catalog, if one lists it.
+    pub manifest: Option<Manifest>,
+}
+
+/// What a lookup is after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// The newest head of all that the closest nodes and hubs hold.
+    Head,
+    /// Any manifest of the id: the first one ends the lookup.
+    Manifest,
+    /// All providers named by any of them.
+    Providers,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    /// Nothing; `asked` nodes answered.
+    Nothing { asked: u32 },
+    /// The heads found, best first. Whoever knows the key verifies them.
+    Heads(Vec<ShareHead>),
+    Manifest(Box<Manifest>),
+    Providers(Providers),
+}
+
+/// How a peer behaved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// It gave what was asked.
+    Good,
+    /// It did not answer, or not in time.
+    Slow,
+    /// It sent content that does not hash to what it must.
+    Corrupt,
+    /// It broke the protocol.
+    Offence,
+}
