@@ -156,7 +156,9 @@ impl fmt::Display for RefusedReason {
         match self {
             RefusedReason::Path(error) => error.fmt(f),
             RefusedReason::Collision => f.write_str("its name collides with another item's"),
-            RefusedReason::Inconsistent => f.write_str("its size and chunk count contradict each other"),
+            RefusedReason::Inconsistent => {
+                f.write_str("its size and chunk count contradict each other")
+            }
         }
     }
 }
@@ -219,29 +221,53 @@ impl fmt::Display for CommandError {
                 f.write_str("the catalog has not arrived yet; a peer that has it must be reachable")
             }
             CommandError::NoSuchItem => f.write_str("the catalog has nothing at this path"),
-            CommandError::UnknownContent => f.write_str("nobody who has this content could be found"),
+            CommandError::UnknownContent => {
+                f.write_str("nobody who has this content could be found")
+            }
             CommandError::Refused(item) => {
-                write!(f, "every item was refused, the first because {}", item.reason)
+                write!(
+                    f,
+                    "every item was refused, the first because {}",
+                    item.reason
+                )
             }
             CommandError::BadName => {
                 f.write_str("a share name has 1 to 64 bytes and no control characters")
             }
-            CommandError::TooLong(what, limit) => write!(f, "the {what} is longer than {limit} bytes"),
+            CommandError::TooLong(what, limit) => {
+                write!(f, "the {what} is longer than {limit} bytes")
+            }
             CommandError::NothingToPublish => f.write_str("there is no file to publish"),
             CommandError::DuplicatePath(path) => {
-                write!(f, "two files would be {path:?} in the catalog; publish their parent folder instead")
+                write!(
+                    f,
+                    "two files would be {path:?} in the catalog; publish their parent folder instead"
+                )
             }
             CommandError::PathTooLong(path) => {
-                write!(f, "{path:?}: longer than the 1024 bytes a catalog path may have")
+                write!(
+                    f,
+                    "{path:?}: longer than the 1024 bytes a catalog path may have"
+                )
             }
             CommandError::TooManyItems { limit } => {
-                write!(f, "more than the {limit} files a share can list; split it into several shares")
+                write!(
+                    f,
+                    "more than the {limit} files a share can list; split it into several shares"
+                )
             }
             CommandError::ManifestTooLarge { bytes, limit } => {
-                write!(f, "the catalog would have {bytes} bytes, more than {limit}; split it into several shares")
+                write!(
+                    f,
+                    "the catalog would have {bytes} bytes, more than {limit}; split it into several shares"
+                )
             }
-            CommandError::Busy => f.write_str("this share is being published already; try again when that is done"),
-            CommandError::LimitReached(what, limit) => write!(f, "there are {limit} {what} already, which is the limit"),
+            CommandError::Busy => {
+                f.write_str("this share is being published already; try again when that is done")
+            }
+            CommandError::LimitReached(what, limit) => {
+                write!(f, "there are {limit} {what} already, which is the limit")
+            }
             CommandError::OwnShare => f.write_str("this is a share of your own"),
             CommandError::Store(error) => error.fmt(f),
             CommandError::Stopping => f.write_str("the node is stopping"),

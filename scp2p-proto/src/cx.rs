@@ -15,7 +15,9 @@ use crate::id::{LinkId, NodeKey, OpId};
 use crate::io::{CloseCode, Dial, Lane};
 use crate::keys::Keys;
 use crate::session::{DialPlan, Roster, Ticket};
-use crate::storage::{Batch, IndexOp, Load, Loaded, PartRef, PieceWrite, RowOp, StoreError, Table, WriteError};
+use crate::storage::{
+    Batch, IndexOp, Load, Loaded, PartRef, PieceWrite, RowOp, StoreError, Table, WriteError,
+};
 use crate::time::Now;
 use crate::wire::{Answer, PeerAddr, Request};
 use crate::wish::{Found, Wish};
@@ -43,15 +45,30 @@ pub(crate) struct Acts {
 
 /// One effect.
 pub(crate) enum Act {
-    Call { peer: NodeKey, request: Request, within: Duration, tag: Tag },
+    Call {
+        peer: NodeKey,
+        request: Request,
+        within: Duration,
+        tag: Tag,
+    },
     Load(Load, Tag),
     Write(PieceWrite, Tag),
     Answer(Ticket, Answer),
     Refuse(Ticket, String),
     Release(Receipt),
-    Close { link: LinkId, code: CloseCode },
-    Dial { link: LinkId, dial: Dial, plan: DialPlan },
-    Reach { addr: PeerAddr, tag: Tag },
+    Close {
+        link: LinkId,
+        code: CloseCode,
+    },
+    Dial {
+        link: LinkId,
+        dial: Dial,
+        plan: DialPlan,
+    },
+    Reach {
+        addr: PeerAddr,
+        tag: Tag,
+    },
     /// No session with this peer can be had; the calls that wait for it end.
     Unconnected(NodeKey, ConnectError),
     /// What the roster shows as our own addresses.
@@ -88,7 +105,11 @@ tag_from!(peers => Peers, dht => Dht, catalogs => Catalogs, transfers => Transfe
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// A call was answered.
-    Answer { from: NodeKey, answer: Result<Answer, CallError>, receipt: Receipt },
+    Answer {
+        from: NodeKey,
+        answer: Result<Answer, CallError>,
+        receipt: Receipt,
+    },
     Loaded(Result<Loaded, StoreError>),
     Written(Result<(), WriteError>),
     Committed(Result<(), StoreError>),
@@ -143,18 +164,36 @@ pub(crate) struct Receipt {
 
 impl Receipt {
     /// For an outcome that took no bytes.
-    pub(crate) const NONE: Receipt = Receipt { link: LinkId(0), lane: Lane::Control, bytes: 0 };
+    pub(crate) const NONE: Receipt = Receipt {
+        link: LinkId(0),
+        lane: Lane::Control,
+        bytes: 0,
+    };
 }
 
 impl Cx<'_> {
     /// Asks a peer, dialling first if need be. The outcome is [`Outcome::Answer`].
-    pub(crate) fn call(&mut self, peer: NodeKey, request: Request, within: Duration, tag: impl Into<Tag>) {
-        self.push(Act::Call { peer, request, within, tag: tag.into() });
+    pub(crate) fn call(
+        &mut self,
+        peer: NodeKey,
+        request: Request,
+        within: Duration,
+        tag: impl Into<Tag>,
+    ) {
+        self.push(Act::Call {
+            peer,
+            request,
+            within,
+            tag: tag.into(),
+        });
     }
 
     /// Connects whoever is at an address. The outcome is [`Outcome::Reached`].
     pub(crate) fn reach(&mut self, addr: PeerAddr, tag: impl Into<Tag>) {
-        self.push(Act::Reach { addr, tag: tag.into() });
+        self.push(Act::Reach {
+            addr,
+            tag: tag.into(),
+        });
     }
 
     /// The outcome is [`Outcome::Loaded`].
@@ -168,7 +207,10 @@ impl Cx<'_> {
     }
 
     pub(crate) fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.acts.batch.rows.push(RowOp::Put(table, key.into(), value.into()));
+        self.acts
+            .batch
+            .rows
+            .push(RowOp::Put(table, key.into(), value.into()));
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: impl Into<Bytes>) {

@@ -33,8 +33,12 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
     }
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16).ok_or(ParseIdError::Digit)?;
-        let low = char::from(pair[1]).to_digit(16).ok_or(ParseIdError::Digit)?;
+        let high = char::from(pair[0])
+            .to_digit(16)
+            .ok_or(ParseIdError::Digit)?;
+        let low = char::from(pair[1])
+            .to_digit(16)
+            .ok_or(ParseIdError::Digit)?;
         *byte = (high * 16 + low) as u8;
     }
     Ok(bytes)

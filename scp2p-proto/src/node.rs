@@ -126,7 +126,10 @@ impl Node {
 
     /// Works one input off. It never fails, whatever a remote or a disk did.
     pub fn handle(&mut self, now: Now, input: Input) {
-        self.now = Now { mono: now.mono.max(self.now.mono), unix: now.unix };
+        self.now = Now {
+            mono: now.mono.max(self.now.mono),
+            unix: now.unix,
+        };
         match input {
             Input::Tick => {}
             Input::Command(op, command) => self.command(op, command),
@@ -238,7 +241,8 @@ impl Node {
 
     fn command(&mut self, op: OpId, command: Command) {
         if self.phase != Phase::Running {
-            self.out.push_back(Output::Done(op, Err(CommandError::Stopping)));
+            self.out
+                .push_back(Output::Done(op, Err(CommandError::Stopping)));
             return;
         }
         match command {
@@ -267,7 +271,12 @@ impl Node {
     }
 
     fn committed(&mut self, id: CommitId, result: Result<(), StoreError>) {
-        let rows = match self.unsaved.under_way.iter().position(|(under_way, _)| *under_way == id) {
+        let rows = match self
+            .unsaved
+            .under_way
+            .iter()
+            .position(|(under_way, _)| *under_way == id)
+        {
             Some(place) => self.unsaved.under_way.remove(place).map(|(_, rows)| rows),
             None => None,
         };
@@ -275,7 +284,8 @@ impl Node {
             self.unsaved.failed.extend(rows);
             self.unsaved.retry_at = Some(self.now.mono + COMMIT_RETRY);
             let reason = alloc::string::ToString::to_string(error);
-            self.out.push_back(Output::Event(Event::StoreTrouble { reason }));
+            self.out
+                .push_back(Output::Event(Event::StoreTrouble { reason }));
         }
         for tag in self.pending.end_commit(id).unwrap_or_default() {
             self.outcome(tag, Outcome::Committed(result.clone()));
@@ -290,7 +300,8 @@ impl Node {
         while let Some(id) = self.pending.pop_overdue(now) {
             self.overdue(id);
         }
-        self.sessions.on_time(self.now, &mut self.heard, &mut self.out);
+        self.sessions
+            .on_time(self.now, &mut self.heard, &mut self.out);
         if self.unsaved.retry_at.is_some_and(|at| at <= now) {
             self.unsaved.retry_at = None;
             let newer = core::mem::take(&mut self.acts.batch.rows);
@@ -346,19 +357,34 @@ impl Node {
             SessionEvent::Refused { remote, failure } => {
                 self.peers.on_refused(cx!(self), remote, failure);
             }
-            SessionEvent::Request { from, ticket, request } => self.request(from, ticket, request),
-            SessionEvent::Reply { call, envelope, receipt } => self.replied(call, &envelope, receipt),
+            SessionEvent::Request {
+                from,
+                ticket,
+                request,
+            } => self.request(from, ticket, request),
+            SessionEvent::Reply {
+                call,
+                envelope,
+                receipt,
+            } => self.replied(call, &envelope, receipt),
             SessionEvent::Room { key, link } => self.transfers.on_room(cx!(self), key, link),
         }
     }
 
     fn up(&mut self, link: LinkId, key: NodeKey) {
-        if !self.sessions.roster().all(&key).iter().any(|session| session.link == link) {
+        if !self
+            .sessions
+            .roster()
+            .all(&key)
+            .iter()
+            .any(|session| session.link == link)
+        {
             // It lost against another session to the same peer at once.
             return;
         }
         if let Err(code) = self.peers.on_up(cx!(self), link, key) {
-            self.sessions.close(link, code, &mut self.heard, &mut self.out);
+            self.sessions
+                .close(link, code, &mut self.heard, &mut self.out);
             return;
         }
         self.catalogs.on_up(cx!(self), key);
@@ -388,7 +414,9 @@ impl Node {
         let cx = cx!(self);
         match request {
             Request::PexOffer(peers) => self.peers.on_pex_offer(cx, from, ticket, peers),
-            Request::PexRequest { max_peers } => self.peers.on_pex_request(cx, from, ticket, max_peers),
+            Request::PexRequest { max_peers } => {
+                self.peers.on_pex_request(cx, from, ticket, max_peers)
+            }
             Request::Ping => cx.answer(ticket, Answer::Ack),
             Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
             Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
@@ -404,13 +432,20 @@ impl Node {
             }
             Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
             Request::GetChunk { content, index } => {
-                self.transfers.on_get_chunk(cx, from, ticket, content, index);
+                self.transfers
+                    .on_get_chunk(cx, from, ticket, content, index);
             }
             Request::GetChunkHashes(content) => {
-                self.transfers.on_get_chunk_hashes(cx, from, ticket, content);
+                self.transfers
+                    .on_get_chunk_hashes(cx, from, ticket, content);
             }
-            Request::GetSubtrees { content, level, page } => {
-                self.transfers.on_get_subtrees(cx, from, ticket, content, level, page);
+            Request::GetSubtrees {
+                content,
+                level,
+                page,
+            } => {
+                self.transfers
+                    .on_get_subtrees(cx, from, ticket, content, level, page);
             }
             Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
         }
@@ -435,7 +470,12 @@ impl Node {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Call { peer, request, within, tag } => self.call(peer, request, within, tag),
+            Act::Call {
+                peer,
+                request,
+                within,
+                tag,
+            } => self.call(peer, request, within, tag),
             Act::Load(load, tag) => {
                 let id = self.pending.add_load(tag);
                 self.out.push_back(Output::Load(id, load));
@@ -445,16 +485,22 @@ impl Node {
                 self.out.push_back(Output::Write(id, piece));
             }
             Act::Answer(ticket, answer) => {
-                self.sessions.answer(ticket, answer, &mut self.heard, &mut self.out);
+                self.sessions
+                    .answer(ticket, answer, &mut self.heard, &mut self.out);
             }
             Act::Refuse(ticket, text) => {
-                self.sessions.refuse(ticket, &text, &mut self.heard, &mut self.out);
+                self.sessions
+                    .refuse(ticket, &text, &mut self.heard, &mut self.out);
             }
             Act::Release(receipt) => self.sessions.release(receipt, &mut self.out),
             Act::Close { link, code } => {
-                self.sessions.close(link, code, &mut self.heard, &mut self.out);
+                self.sessions
+                    .close(link, code, &mut self.heard, &mut self.out);
             }
-            Act::Dial { link, dial, plan } => self.sessions.dial(self.now, link, dial, plan, &mut self.out),
+            Act::Dial { link, dial, plan } => {
+                self.sessions
+                    .dial(self.now, link, dial, plan, &mut self.out)
+            }
             Act::Reach { addr, tag } => self.peers.reach(cx!(self), addr, tag),
             Act::Unconnected(peer, error) => {
                 for call in self.pending.waiting(&peer) {
@@ -479,7 +525,12 @@ impl Node {
             Wish::Hub(peer) => self.dht.add_hub(cx, peer),
             Wish::Unreachable(peer) => self.dht.drop_contact(cx, peer),
             Wish::Lookup { key, want, tag } => self.dht.lookup(cx, key, want, tag),
-            Wish::Store { key, value, ttl_secs, tag } => self.dht.store(cx, key, value, ttl_secs, tag),
+            Wish::Store {
+                key,
+                value,
+                ttl_secs,
+                tag,
+            } => self.dht.store(cx, key, value, ttl_secs, tag),
             Wish::Provide { content, tag } => self.dht.provide(cx, content, tag),
             Wish::Head { from, head } => self.catalogs.on_head(cx, from, head),
             Wish::Serve { share, files } => self.transfers.serve(cx, share, files),
@@ -490,7 +541,9 @@ impl Node {
     }
 
     fn call(&mut self, peer: NodeKey, request: Request, within: Duration, tag: Tag) {
-        let id = self.pending.add_call(Call { peer, request, tag }, self.now.mono + within);
+        let id = self
+            .pending
+            .add_call(Call { peer, request, tag }, self.now.mono + within);
         if self.sessions.roster().is_callable(&peer) {
             self.send(id);
         } else if self.pending.wait(id) {
@@ -501,8 +554,13 @@ impl Node {
     }
 
     fn send(&mut self, id: CallId) {
-        let Some(call) = self.pending.call(id) else { return };
-        if !self.sessions.call(&call.peer, id, &call.request, &mut self.out) {
+        let Some(call) = self.pending.call(id) else {
+            return;
+        };
+        if !self
+            .sessions
+            .call(&call.peer, id, &call.request, &mut self.out)
+        {
             self.end_call(id, Err(CallError::Busy), Receipt::NONE);
         }
     }
@@ -525,7 +583,9 @@ impl Node {
     }
 
     fn overdue(&mut self, id: CallId) {
-        let Some(call) = self.pending.call(id) else { return };
+        let Some(call) = self.pending.call(id) else {
+            return;
+        };
         let peer = call.peer;
         if self.sessions.roster().is_callable(&peer) {
             self.peers.on_timeout(cx!(self), peer);
@@ -534,7 +594,16 @@ impl Node {
     }
 
     fn end_call(&mut self, id: CallId, answer: Result<Answer, CallError>, receipt: Receipt) {
-        let Some(call) = self.pending.end_call(id) else { return };
-        self.outcome(call.tag, Outcome::Answer { from: call.peer, answer, receipt });
+        let Some(call) = self.pending.end_call(id) else {
+            return;
+        };
+        self.outcome(
+            call.tag,
+            Outcome::Answer {
+                from: call.peer,
+                answer,
+                receipt,
+            },
+        );
     }
 }

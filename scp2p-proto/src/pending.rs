@@ -61,7 +61,9 @@ impl Pending {
 
     /// Lets a call wait for a session; false if too many do.
     pub(crate) fn wait(&mut self, id: CallId) -> bool {
-        let Some(call) = self.calls.get(&id) else { return false };
+        let Some(call) = self.calls.get(&id) else {
+            return false;
+        };
         let queue = self.waiting.entry(call.peer).or_default();
         if queue.len() >= WAITING_CALLS_MAX {
             return false;

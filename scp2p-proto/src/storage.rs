@@ -347,7 +347,10 @@ impl fmt::Display for StoreError {
             StoreError::NotFound(path) => write!(f, "{path}: no such file or folder"),
             StoreError::Changed(path) => write!(f, "{path}: changed since it was published"),
             StoreError::Unsuitable(path) => {
-                write!(f, "{path}: neither a plain file nor a folder, or its name is not UTF-8")
+                write!(
+                    f,
+                    "{path}: neither a plain file nor a folder, or its name is not UTF-8"
+                )
             }
             StoreError::TooMany(limit) => write!(f, "more than {limit} files; split the share"),
             StoreError::Denied(path) => write!(f, "{path}: permission denied"),

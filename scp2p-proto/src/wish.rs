@@ -33,13 +33,21 @@ pub(crate) enum Wish {
     Lookup { key: DhtKey, want: Want, tag: Tag },
     /// Dht: keep a value at the nodes closest to its key and at the hubs.
     /// The outcome is [`Outcome::Stored`](crate::cx::Outcome::Stored).
-    Store { key: DhtKey, value: Bytes, ttl_secs: u64, tag: Tag },
+    Store {
+        key: DhtKey,
+        value: Bytes,
+        ttl_secs: u64,
+        tag: Tag,
+    },
     /// Dht: add our addresses to a provider record: it is read, merged and stored.
     Provide { content: ContentId, tag: Tag },
     /// Catalogs: a head that somebody sent, asked or not; it is not verified yet.
     Head { from: NodeKey, head: ShareHead },
     /// Transfers: these files of an own share are served from now on, in place of what it had.
-    Serve { share: ShareId, files: Vec<(ContentId, FileRef)> },
+    Serve {
+        share: ShareId,
+        files: Vec<(ContentId, FileRef)>,
+    },
     /// Transfers: download. The command is answered by the handler.
     Download(Box<DownloadWish>),
     /// Catalogs: a file of an own share is not what it was.
@@ -74,7 +82,9 @@ pub(crate) enum Want {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Found {
     /// Nothing; `asked` nodes answered.
-    Nothing { asked: u32 },
+    Nothing {
+        asked: u32,
+    },
     /// The heads found, best first. Whoever knows the key verifies them.
     Heads(Vec<ShareHead>),
     Manifest(Box<Manifest>),

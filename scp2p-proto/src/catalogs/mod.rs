@@ -23,7 +23,9 @@ pub(crate) struct Catalogs {}
 
 #[expect(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
 impl Catalogs {
-    pub(crate) fn new(config: &Config, rng: Rng, saved: &Saved, now: Now) -> Catalogs { Catalogs {} }
+    pub(crate) fn new(config: &Config, rng: Rng, saved: &Saved, now: Now) -> Catalogs {
+        Catalogs {}
+    }
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {}
     pub(crate) fn on_publish(&mut self, cx: &mut Cx<'_>, op: OpId, publish: Publish) {}
     pub(crate) fn on_subscribe(&mut self, cx: &mut Cx<'_>, op: OpId, link: ShareLink) {}
@@ -36,15 +38,35 @@ impl Catalogs {
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
     pub(crate) fn on_get_manifest(&mut self, cx: &mut Cx<'_>, ticket: Ticket, id: ManifestId) {}
     pub(crate) fn on_list_public(&mut self, cx: &mut Cx<'_>, ticket: Ticket, max_entries: u16) {}
-    pub(crate) fn on_watch(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, shares: Vec<ShareId>) {}
-    pub(crate) fn on_head_announce(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, announce: HeadAnnounce) {}
+    pub(crate) fn on_watch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        shares: Vec<ShareId>,
+    ) {
+    }
+    pub(crate) fn on_head_announce(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        announce: HeadAnnounce,
+    ) {
+    }
     pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, from: NodeKey, head: ShareHead) {}
     pub(crate) fn on_changed(&mut self, cx: &mut Cx<'_>, share: ShareId, path: LocalPath) {}
     pub(crate) fn on_serving(&mut self, cx: &mut Cx<'_>, share: ShareId) {}
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {}
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {}
-    pub(crate) fn deadline(&self) -> Option<Time> { None }
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        None
+    }
     pub(crate) fn fill_status(&self, status: &mut Status) {}
-    pub(crate) fn share_views(&self) -> Vec<ShareView> { Vec::new() }
-    pub(crate) fn subscription_views(&self) -> Vec<SubscriptionView> { Vec::new() }
+    pub(crate) fn share_views(&self) -> Vec<ShareView> {
+        Vec::new()
+    }
+    pub(crate) fn subscription_views(&self) -> Vec<SubscriptionView> {
+        Vec::new()
+    }
 }

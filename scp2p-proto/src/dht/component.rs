@@ -23,19 +23,53 @@ pub(crate) struct Dht {}
 
 #[expect(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
 impl Dht {
-    pub(crate) fn new(keys: &Keys, rng: Rng, saved: &Saved, now: Now) -> Dht { Dht {} }
+    pub(crate) fn new(keys: &Keys, rng: Rng, saved: &Saved, now: Now) -> Dht {
+        Dht {}
+    }
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {}
     pub(crate) fn add_contact(&mut self, cx: &mut Cx<'_>, contact: Contact) {}
     pub(crate) fn add_hub(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
     pub(crate) fn drop_contact(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
-    pub(crate) fn lookup(&mut self, cx: &mut Cx<'_>, key: DhtKey, want: Want, tag: crate::cx::Tag) {}
-    pub(crate) fn store(&mut self, cx: &mut Cx<'_>, key: DhtKey, value: Bytes, ttl_secs: u64, tag: crate::cx::Tag) {}
+    pub(crate) fn lookup(&mut self, cx: &mut Cx<'_>, key: DhtKey, want: Want, tag: crate::cx::Tag) {
+    }
+    pub(crate) fn store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: DhtKey,
+        value: Bytes,
+        ttl_secs: u64,
+        tag: crate::cx::Tag,
+    ) {
+    }
     pub(crate) fn provide(&mut self, cx: &mut Cx<'_>, content: ContentId, tag: crate::cx::Tag) {}
-    pub(crate) fn on_find_node(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, target: NodeId) {}
-    pub(crate) fn on_find_value(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, key: DhtKey) {}
-    pub(crate) fn on_store(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, record: StoreRecord) {}
+    pub(crate) fn on_find_node(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        target: NodeId,
+    ) {
+    }
+    pub(crate) fn on_find_value(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        key: DhtKey,
+    ) {
+    }
+    pub(crate) fn on_store(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        record: StoreRecord,
+    ) {
+    }
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {}
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {}
-    pub(crate) fn deadline(&self) -> Option<Time> { None }
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        None
+    }
     pub(crate) fn fill_status(&self, status: &mut Status) {}
 }

@@ -79,7 +79,10 @@ impl Book {
         let record = self.entry(key);
         let known = record.addrs.iter().any(|known| known.addr == addr);
         if !known && record.addrs.len() < BOOK_ADDRS_MAX {
-            record.addrs.push(Known { addr, reached: None });
+            record.addrs.push(Known {
+                addr,
+                reached: None,
+            });
         }
     }
 
@@ -87,7 +90,13 @@ impl Book {
     pub(super) fn reached(&mut self, key: NodeKey, addr: PeerAddr, now: UnixTime) {
         let record = self.entry(key);
         record.addrs.retain(|known| known.addr != addr);
-        record.addrs.insert(0, Known { addr, reached: Some(now) });
+        record.addrs.insert(
+            0,
+            Known {
+                addr,
+                reached: Some(now),
+            },
+        );
         record.addrs.truncate(BOOK_ADDRS_MAX);
         record.last_seen = Some(now);
     }
@@ -105,7 +114,9 @@ impl Book {
     }
 
     pub(super) fn is_shunned(&mut self, key: &NodeKey, now: UnixTime) -> bool {
-        let Some(record) = self.peers.get_mut(key) else { return false };
+        let Some(record) = self.peers.get_mut(key) else {
+            return false;
+        };
         record.forgive(now);
         record.score <= SCORE_SHUNNED
     }
@@ -115,7 +126,11 @@ impl Book {
         if self.peers.len() < BOOK_PEERS_MAX {
             return;
         }
-        let least = self.peers.iter().min_by_key(|(_, record)| (record.last_seen, record.score)).map(|(key, _)| *key);
+        let least = self
+            .peers
+            .iter()
+            .min_by_key(|(_, record)| (record.last_seen, record.score))
+            .map(|(key, _)| *key);
         if let Some(least) = least {
             self.peers.remove(&least);
         }
@@ -125,19 +140,31 @@ impl Book {
 impl Record {
     /// Addresses that answered after `since`, best to dial first.
     pub(super) fn reached_since(&self, since: UnixTime) -> impl Iterator<Item = &PeerAddr> {
-        self.addrs.iter().filter(move |known| known.reached.is_some_and(|at| at >= since)).map(|known| &known.addr)
+        self.addrs
+            .iter()
+            .filter(move |known| known.reached.is_some_and(|at| at >= since))
+            .map(|known| &known.addr)
     }
 
     /// All addresses in the order of dialling: reached before heard of, QUIC before TCP.
     pub(super) fn dial_order(&self) -> Vec<PeerAddr> {
         let mut addrs: Vec<&Known> = self.addrs.iter().collect();
-        addrs.sort_by_key(|known| (known.reached.is_none(), known.addr.transport == Transport::Tcp));
+        addrs.sort_by_key(|known| {
+            (
+                known.reached.is_none(),
+                known.addr.transport == Transport::Tcp,
+            )
+        });
         addrs.into_iter().map(|known| known.addr.clone()).collect()
     }
 
     /// The row that keeps what is worth keeping: reached addresses and experience.
     pub(super) fn encode(&self) -> Bytes {
-        let reached: Vec<&Known> = self.addrs.iter().filter(|known| known.reached.is_some()).collect();
+        let reached: Vec<&Known> = self
+            .addrs
+            .iter()
+            .filter(|known| known.reached.is_some())
+            .collect();
         let mut w = Writer::new();
         w.map(7);
         w.uint(0u8).list(&reached, |w, known| {
@@ -151,15 +178,21 @@ impl Record {
         w.uint(3u8).uint_or_null(self.profile.map(profile_code));
         w.uint(4u8).uint_or_null(self.last_seen.map(|at| at.0));
         // CBOR's unsigned integers: the score is moved into their range.
-        w.uint(5u8).uint(self.score.saturating_add(SCORE_MAX).unsigned_abs());
+        w.uint(5u8)
+            .uint(self.score.saturating_add(SCORE_MAX).unsigned_abs());
         w.uint(6u8).uint(self.forgiven.0);
         w.finish().into()
     }
 
     pub(super) fn decode(row: &Bytes) -> Result<Record, DecodeError> {
         let mut addrs = Field::new("addrs");
-        let (mut ours, mut dht, mut profile) = (Field::new("ours"), Field::new("dht"), Field::new("profile"));
-        let (mut seen, mut score, mut forgiven) = (Field::new("seen"), Field::new("score"), Field::new("forgiven"));
+        let (mut ours, mut dht, mut profile) =
+            (Field::new("ours"), Field::new("dht"), Field::new("profile"));
+        let (mut seen, mut score, mut forgiven) = (
+            Field::new("seen"),
+            Field::new("score"),
+            Field::new("forgiven"),
+        );
         Reader::new(row).int_map(|key, r| match key {
             0 => addrs.first(r, |r, _| r.list_cut(BOOK_ADDRS_MAX, read_known)),
             1 => ours.first(r, Reader::bool),
@@ -203,7 +236,10 @@ fn read_known(r: &mut Reader<'_>) -> Result<Known, DecodeError> {
         1 => reached.first(r, Reader::time),
         _ => r.skip(),
     })?;
-    Ok(Known { addr: addr.required()?, reached: reached.optional() })
+    Ok(Known {
+        addr: addr.required()?,
+        reached: reached.optional(),
+    })
 }
 
 fn profile_code(profile: Profile) -> u8 {
@@ -230,7 +266,13 @@ mod tests {
     use core::net::{IpAddr, Ipv4Addr};
 
     fn addr(port: u16, transport: Transport) -> PeerAddr {
-        PeerAddr { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port, transport, key: None, relay_via: None }
+        PeerAddr {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port,
+            transport,
+            key: None,
+            relay_via: None,
+        }
     }
 
     #[test]
@@ -254,7 +296,12 @@ mod tests {
         book.heard_of(key, addr(1, Transport::Quic));
         book.reached(key, addr(2, Transport::Tcp), UnixTime(5));
         book.reached(key, addr(3, Transport::Quic), UnixTime(6));
-        let ports: Vec<u16> = book.entry(key).dial_order().iter().map(|addr| addr.port).collect();
+        let ports: Vec<u16> = book
+            .entry(key)
+            .dial_order()
+            .iter()
+            .map(|addr| addr.port)
+            .collect();
         assert_eq!(ports, [3, 2, 1]);
     }
 

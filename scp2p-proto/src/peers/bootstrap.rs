@@ -35,30 +35,44 @@ impl Bootstraps {
         if self.list.len() >= BOOTSTRAPS_MAX || self.list.iter().any(|known| known.addr == addr) {
             return None;
         }
-        self.list.push(Bootstrap { addr, peer: None, back_off: BACK_OFF_MIN });
+        self.list.push(Bootstrap {
+            addr,
+            peer: None,
+            back_off: BACK_OFF_MIN,
+        });
         Some(self.list.len() - 1)
     }
 
     /// Whether the peer is connected as a bootstrap peer.
     pub(super) fn is_peer(&self, peer: &NodeKey) -> bool {
-        self.list.iter().any(|bootstrap| bootstrap.peer == Some(*peer))
+        self.list
+            .iter()
+            .any(|bootstrap| bootstrap.peer == Some(*peer))
     }
 
     /// The peer's last session ended; gives its number.
     pub(super) fn down(&mut self, peer: &NodeKey) -> Option<usize> {
-        let number = self.list.iter().position(|bootstrap| bootstrap.peer == Some(*peer))?;
+        let number = self
+            .list
+            .iter()
+            .position(|bootstrap| bootstrap.peer == Some(*peer))?;
         self.list[number].peer = None;
         Some(number)
     }
 
     pub(super) fn unconnected(&self) -> Vec<usize> {
         let numbered = self.list.iter().enumerate();
-        numbered.filter(|(_, bootstrap)| bootstrap.peer.is_none()).map(|(number, _)| number).collect()
+        numbered
+            .filter(|(_, bootstrap)| bootstrap.peer.is_none())
+            .map(|(number, _)| number)
+            .collect()
     }
 
     /// The address whose pinned key somebody else does not have; `None` if the user gave the key.
     pub(super) fn pinned_address(&self, number: usize) -> Option<String> {
-        self.list.get(number).map(|bootstrap| bootstrap.addr.to_string())
+        self.list
+            .get(number)
+            .map(|bootstrap| bootstrap.addr.to_string())
     }
 
     pub(super) fn restore_pin(&mut self, key: &Bytes, value: &Bytes) {
@@ -69,14 +83,17 @@ impl Bootstraps {
 
     /// Whom to insist on: the key given, else the one seen first.
     fn expected(&self, addr: &BootstrapAddr) -> Option<NodeKey> {
-        addr.key.or_else(|| self.pins.get(&addr.to_string()).copied())
+        addr.key
+            .or_else(|| self.pins.get(&addr.to_string()).copied())
     }
 }
 
 impl Peers {
     pub(super) fn dial_bootstrap(&mut self, cx: &mut Cx<'_>, number: usize) {
         let goal = Goal::Bootstrap(number);
-        let Some(bootstrap) = self.bootstraps.list.get(number) else { return };
+        let Some(bootstrap) = self.bootstraps.list.get(number) else {
+            return;
+        };
         if bootstrap.peer.is_some() || self.dials.is_under_way(&goal) {
             return;
         }
@@ -87,7 +104,9 @@ impl Peers {
         if expected == Some(cx.keys.public()) {
             return;
         }
-        let ours = expected.and_then(|peer| self.book.peer(&peer)).is_some_and(|record| record.ours);
+        let ours = expected
+            .and_then(|peer| self.book.peer(&peer))
+            .is_some_and(|record| record.ours);
         let ways: Vec<Way> = bootstrap
             .addr
             .dials()
@@ -98,7 +117,9 @@ impl Peers {
     }
 
     pub(super) fn bootstrap_up(&mut self, cx: &mut Cx<'_>, number: usize, peer: NodeKey) {
-        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else { return };
+        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else {
+            return;
+        };
         bootstrap.peer = Some(peer);
         bootstrap.back_off = BACK_OFF_MIN;
         let address = bootstrap.addr.to_string();
@@ -112,9 +133,12 @@ impl Peers {
     }
 
     pub(super) fn bootstrap_failed(&mut self, cx: &mut Cx<'_>, number: usize) {
-        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else { return };
+        let Some(bootstrap) = self.bootstraps.list.get_mut(number) else {
+            return;
+        };
         let wait = self.rng.jitter(bootstrap.back_off);
         bootstrap.back_off = (bootstrap.back_off * 2).min(BACK_OFF_MAX / 5);
-        self.timers.set(Timer::Bootstrap(number), cx.now.mono + wait);
+        self.timers
+            .set(Timer::Bootstrap(number), cx.now.mono + wait);
     }
 }

@@ -78,7 +78,12 @@ impl Dials {
 
     /// Begins an attempt; what it needs comes from [`Dials::next`].
     pub(super) fn begin(&mut self, goal: Goal, ways: Vec<Way>, now: Time) {
-        let attempt = Attempt { ways: ways.into(), next_at: now, waiters: Vec::new(), error: ConnectError::Unreachable };
+        let attempt = Attempt {
+            ways: ways.into(),
+            next_at: now,
+            waiters: Vec::new(),
+            error: ConnectError::Unreachable,
+        };
         self.attempts.entry(goal).or_insert(attempt);
     }
 
@@ -98,17 +103,26 @@ impl Dials {
     pub(super) fn next(&mut self, now: Time) -> Option<Next> {
         let due = self.attempts.iter().find_map(|(goal, attempt)| {
             let open = self.links.values().any(|(of, _)| of == goal);
-            (attempt.ways.is_empty() && !open || !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
+            (attempt.ways.is_empty() && !open
+                || !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
                 .then(|| goal.clone())
         })?;
         let attempt = self.attempts.get_mut(&due)?;
         let Some(mut way) = attempt.ways.pop_front() else {
             let attempt = self.attempts.remove(&due)?;
-            return Some(Next::Ended(Ended { goal: due, waiters: attempt.waiters, error: attempt.error }));
+            return Some(Next::Ended(Ended {
+                goal: due,
+                waiters: attempt.waiters,
+                error: attempt.error,
+            }));
         };
         attempt.next_at = now + HEAD_START;
         let profile = way.profiles.pop_front().unwrap_or(Profile::C);
-        let plan = DialPlan { profile, expected: way.expected, probe: false };
+        let plan = DialPlan {
+            profile,
+            expected: way.expected,
+            probe: false,
+        };
         let dial = way.dial.clone();
         let link = self.fresh_link();
         self.links.insert(link, (due, way));
@@ -116,26 +130,50 @@ impl Dials {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.attempts.values().filter(|attempt| !attempt.ways.is_empty()).map(|attempt| attempt.next_at).min()
+        self.attempts
+            .values()
+            .filter(|attempt| !attempt.ways.is_empty())
+            .map(|attempt| attempt.next_at)
+            .min()
     }
 
     /// A link is up. Gives its goal, who waits for it, and the attempt's other links.
     pub(super) fn up(&mut self, link: LinkId) -> Option<Won> {
         let (goal, ..) = self.links.remove(&link)?;
-        let waiters = self.attempts.remove(&goal).map(|attempt| attempt.waiters).unwrap_or_default();
-        let others: Vec<LinkId> =
-            self.links.iter().filter(|(_, (of, _))| *of == goal).map(|(other, _)| *other).collect();
+        let waiters = self
+            .attempts
+            .remove(&goal)
+            .map(|attempt| attempt.waiters)
+            .unwrap_or_default();
+        let others: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, (of, _))| *of == goal)
+            .map(|(other, _)| *other)
+            .collect();
         for other in &others {
             self.links.remove(other);
         }
-        Some(Won { goal, waiters, others })
+        Some(Won {
+            goal,
+            waiters,
+            others,
+        })
     }
 
     /// The goal's other links are of no use any more: the peer came by itself.
     pub(super) fn moot(&mut self, goal: &Goal) -> (Vec<Tag>, Vec<LinkId>) {
-        let waiters = self.attempts.remove(goal).map(|attempt| attempt.waiters).unwrap_or_default();
-        let links: Vec<LinkId> =
-            self.links.iter().filter(|(_, (of, _))| of == goal).map(|(link, _)| *link).collect();
+        let waiters = self
+            .attempts
+            .remove(goal)
+            .map(|attempt| attempt.waiters)
+            .unwrap_or_default();
+        let links: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, (of, _))| of == goal)
+            .map(|(link, _)| *link)
+            .collect();
         for link in &links {
             self.links.remove(link);
         }
@@ -149,7 +187,8 @@ impl Dials {
         let retry = match failure {
             LinkFailure::Handshake(error) => {
                 attempt.error = ConnectError::Refused;
-                way.profiles.retain(|profile| error.worth_trying().contains(profile));
+                way.profiles
+                    .retain(|profile| error.worth_trying().contains(profile));
                 !way.profiles.is_empty()
             }
             // A deployed peer refuses a hello that it cannot read by closing.
@@ -176,18 +215,38 @@ pub(super) struct Won {
 
 impl Way {
     /// To an address, in the profiles that `memory` thinks best.
-    pub(super) fn to_addr(addr: &PeerAddr, expected: Option<NodeKey>, ours: bool, memory: &ProfileMemory) -> Way {
-        let dial = Dial { transport: addr.transport, host: Host::Ip(addr.ip), port: addr.port };
+    pub(super) fn to_addr(
+        addr: &PeerAddr,
+        expected: Option<NodeKey>,
+        ours: bool,
+        memory: &ProfileMemory,
+    ) -> Way {
+        let dial = Dial {
+            transport: addr.transport,
+            host: Host::Ip(addr.ip),
+            port: addr.port,
+        };
         Way::new(dial, expected, ours, memory)
     }
 
     /// `ours`: the peer is known to be like us, so that there is only one profile to speak.
-    pub(super) fn new(dial: Dial, expected: Option<NodeKey>, ours: bool, memory: &ProfileMemory) -> Way {
+    pub(super) fn new(
+        dial: Dial,
+        expected: Option<NodeKey>,
+        ours: bool,
+        memory: &ProfileMemory,
+    ) -> Way {
         let profiles = match &dial.host {
             _ if ours => VecDeque::from([Profile::C]),
-            Host::Ip(ip) => memory.order(expected, SocketAddr::new(*ip, dial.port)).into(),
+            Host::Ip(ip) => memory
+                .order(expected, SocketAddr::new(*ip, dial.port))
+                .into(),
             Host::Name(_) => VecDeque::from([Profile::C, Profile::A, Profile::B]),
         };
-        Way { dial, expected, profiles }
+        Way {
+            dial,
+            expected,
+            profiles,
+        }
     }
 }

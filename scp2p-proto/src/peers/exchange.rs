@@ -15,12 +15,24 @@ use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
 const DIALS_PER_ROUND: usize = 2;
 
 impl Peers {
-    pub(crate) fn on_pex_offer(&mut self, cx: &mut Cx<'_>, _from: NodeKey, ticket: Ticket, offered: Vec<PeerAddr>) {
+    pub(crate) fn on_pex_offer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        _from: NodeKey,
+        ticket: Ticket,
+        offered: Vec<PeerAddr>,
+    ) {
         self.take_offer(cx, offered);
         cx.answer(ticket, Answer::Ack);
     }
 
-    pub(crate) fn on_pex_request(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, max_peers: u8) {
+    pub(crate) fn on_pex_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        max_peers: u8,
+    ) {
         let most = usize::from(max_peers).min(PEX_SAMPLE_MAX);
         let sample = self.sample(cx, from, most);
         cx.answer(ticket, Answer::Peers(sample));
@@ -28,41 +40,86 @@ impl Peers {
 
     /// A peer says where it listens. It is believed when it was reached there, which is tried at the
     /// address it was seen at only, so that nobody can point us at a third party.
-    pub(crate) fn on_listening(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket, listening: Listening) {
-        let Some(session) = cx.roster.all(&from).iter().find(|session| session.link == ticket.link()) else {
+    pub(crate) fn on_listening(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        listening: Listening,
+    ) {
+        let Some(session) = cx
+            .roster
+            .all(&from)
+            .iter()
+            .find(|session| session.link == ticket.link())
+        else {
             return cx.refuse(ticket, "not connected");
         };
         let (remote, ours) = (session.remote, session.level.is_some());
-        cx.answer(ticket, Answer::Observed(Observed { ip: remote.ip(), port: remote.port() }));
+        cx.answer(
+            ticket,
+            Answer::Observed(Observed {
+                ip: remote.ip(),
+                port: remote.port(),
+            }),
+        );
         if !ours {
             return;
         }
-        let ports = [(Transport::Quic, listening.quic_port), (Transport::Tcp, listening.tcp_port)];
+        let ports = [
+            (Transport::Quic, listening.quic_port),
+            (Transport::Tcp, listening.tcp_port),
+        ];
         for (transport, port) in ports {
-            let Some(port) = port.filter(|port| *port != 0) else { continue };
-            let addr = PeerAddr { ip: remote.ip(), port, transport, key: Some(from), relay_via: None };
+            let Some(port) = port.filter(|port| *port != 0) else {
+                continue;
+            };
+            let addr = PeerAddr {
+                ip: remote.ip(),
+                port,
+                transport,
+                key: Some(from),
+                relay_via: None,
+            };
             self.probe(cx, from, addr);
         }
     }
 
     fn probe(&mut self, cx: &mut Cx<'_>, peer: NodeKey, addr: PeerAddr) {
         let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS / 2));
-        let fresh = self.book.peer(&peer).is_some_and(|record| record.reached_since(since).any(|known| *known == addr));
+        let fresh = self
+            .book
+            .peer(&peer)
+            .is_some_and(|record| record.reached_since(since).any(|known| *known == addr));
         let under_way = self.probes.values().any(|(_, probed)| *probed == addr);
         if fresh || under_way || self.probes.len() >= PROBES_MAX {
             return;
         }
         let link = self.dials.fresh_link();
-        let dial = Dial { transport: addr.transport, host: Host::Ip(addr.ip), port: addr.port };
+        let dial = Dial {
+            transport: addr.transport,
+            host: Host::Ip(addr.ip),
+            port: addr.port,
+        };
         self.probes.insert(link, (peer, addr));
-        cx.dial(link, dial, DialPlan { profile: Profile::C, expected: Some(peer), probe: true });
+        cx.dial(
+            link,
+            dial,
+            DialPlan {
+                profile: Profile::C,
+                expected: Some(peer),
+                probe: true,
+            },
+        );
     }
 
     /// Notes what others say of third peers: places to try, not to hand on.
     pub(super) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) {
         let own = cx.keys.public();
         for addr in offered.into_iter().take(PEX_SAMPLE_MAX) {
-            let Some(key) = addr.key.filter(|key| *key != own) else { continue };
+            let Some(key) = addr.key.filter(|key| *key != own) else {
+                continue;
+            };
             if is_dialable(&addr) && is_plausible(cx, &addr) {
                 self.book.heard_of(key, addr);
             }
@@ -80,14 +137,24 @@ impl Peers {
             }
         }
         for peer in &connected {
-            let silent = cx.roster.session(peer).is_some_and(|session| cx.now.mono.since(session.heard) > SILENT);
+            let silent = cx
+                .roster
+                .session(peer)
+                .is_some_and(|session| cx.now.mono.since(session.heard) > SILENT);
             if silent && cx.roster.is_ours(peer) {
                 cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
             }
         }
         self.rng.shuffle(&mut connected);
         if let Some(peer) = connected.first() {
-            cx.call(*peer, Request::PexRequest { max_peers: PEX_SAMPLE_MAX as u8 }, ANSWER_TIME, Tag::Exchanged);
+            cx.call(
+                *peer,
+                Request::PexRequest {
+                    max_peers: PEX_SAMPLE_MAX as u8,
+                },
+                ANSWER_TIME,
+                Tag::Exchanged,
+            );
         }
         if let Some(peer) = connected.last() {
             let mut offer = cx.roster.own_addrs.clone();
@@ -129,7 +196,8 @@ impl Peers {
 
 /// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.
 fn is_plausible(cx: &Cx<'_>, addr: &PeerAddr) -> bool {
-    let own = |test: fn(&core::net::IpAddr) -> bool| cx.roster.own_addrs.iter().any(|own| test(&own.ip));
+    let own =
+        |test: fn(&core::net::IpAddr) -> bool| cx.roster.own_addrs.iter().any(|own| test(&own.ip));
     let local = |ip: &core::net::IpAddr| match ip {
         core::net::IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
         core::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),

@@ -127,8 +127,12 @@ impl Peers {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.show_own_addrs(cx);
         // What was reached lately is where the DHT begins after a restart.
-        let contacts: Vec<NodeKey> =
-            self.book.iter().filter(|(_, record)| record.ours && record.dht).map(|(key, _)| *key).collect();
+        let contacts: Vec<NodeKey> = self
+            .book
+            .iter()
+            .filter(|(_, record)| record.ours && record.dht)
+            .map(|(key, _)| *key)
+            .collect();
         for key in contacts {
             self.contact(cx, key);
         }
@@ -167,10 +171,16 @@ impl Peers {
         if self.book.is_shunned(&peer, cx.now.unix) {
             return Err(ConnectError::Refused);
         }
-        if self.back_off.get(&peer).is_some_and(|back_off| back_off.until > cx.now.mono) {
+        if self
+            .back_off
+            .get(&peer)
+            .is_some_and(|back_off| back_off.until > cx.now.mono)
+        {
             return Err(ConnectError::BackOff);
         }
-        let Some(record) = self.book.peer(&peer) else { return Err(ConnectError::NoAddress) };
+        let Some(record) = self.book.peer(&peer) else {
+            return Err(ConnectError::NoAddress);
+        };
         let ways: Vec<Way> = record
             .dial_order()
             .iter()
@@ -234,8 +244,19 @@ impl Peers {
     }
 
     /// A session is up; an error refuses it.
-    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) -> Result<(), CloseCode> {
-        let Some(session) = cx.roster.all(&peer).iter().find(|session| session.link == link).cloned() else {
+    pub(crate) fn on_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        peer: NodeKey,
+    ) -> Result<(), CloseCode> {
+        let Some(session) = cx
+            .roster
+            .all(&peer)
+            .iter()
+            .find(|session| session.link == link)
+            .cloned()
+        else {
             return Ok(());
         };
         let won = self.dials.up(link);
@@ -245,12 +266,20 @@ impl Peers {
         }
         if !ours && self.book.peer(&peer).is_some_and(|record| record.ours) {
             // A node like ours never comes without its binding: somebody took it out.
-            cx.event(Event::Interception { claimed: peer, remote: session.remote });
+            cx.event(Event::Interception {
+                claimed: peer,
+                remote: session.remote,
+            });
             return Err(CloseCode::Handshake);
         }
         if cx.roster.all(&peer).len() == 1 {
             let (transport, remote) = (session.transport, session.remote);
-            cx.event(Event::PeerConnected { peer, transport, remote, bound: ours });
+            cx.event(Event::PeerConnected {
+                peer,
+                transport,
+                remote,
+                bound: ours,
+            });
         }
         self.back_off.remove(&peer);
         let record = self.book.entry(peer);
@@ -263,7 +292,13 @@ impl Peers {
             self.save(cx, peer);
         }
         if !session.inbound {
-            self.reached(cx, peer, &session.remote, session.transport, session.profile);
+            self.reached(
+                cx,
+                peer,
+                &session.remote,
+                session.transport,
+                session.profile,
+            );
         }
         if let Some(won) = won {
             for other in won.others {
@@ -281,8 +316,16 @@ impl Peers {
             cx.wish(Wish::Hub(peer));
         }
         if ours {
-            let listening = Listening { quic_port: cx.config.quic_port, tcp_port: cx.config.tcp_port };
-            cx.call(peer, Request::Listening(listening), ANSWER_TIME, Tag::Greeted);
+            let listening = Listening {
+                quic_port: cx.config.quic_port,
+                tcp_port: cx.config.tcp_port,
+            };
+            cx.call(
+                peer,
+                Request::Listening(listening),
+                ANSWER_TIME,
+                Tag::Greeted,
+            );
         } else if !session.inbound && !cx.roster.own_addrs.is_empty() {
             // The only way to become known to a deployed peer.
             let own = cx.roster.own_addrs.clone();
@@ -297,7 +340,8 @@ impl Peers {
         cx.event(Event::PeerDisconnected { peer });
         if let Some(number) = self.bootstraps.down(&peer) {
             let soon = self.rng.jitter(BACK_OFF_MIN);
-            self.timers.set(Timer::Bootstrap(number), cx.now.mono + soon);
+            self.timers
+                .set(Timer::Bootstrap(number), cx.now.mono + soon);
         }
     }
 
@@ -306,8 +350,12 @@ impl Peers {
         if self.probes.remove(&link).is_some() {
             return;
         }
-        let Some((goal, way)) = self.dials.failed(link, &failure) else { return };
-        let LinkFailure::Handshake(error) = failure else { return };
+        let Some((goal, way)) = self.dials.failed(link, &failure) else {
+            return;
+        };
+        let LinkFailure::Handshake(error) = failure else {
+            return;
+        };
         match (error, goal) {
             (HandshakeError::Intercepted { claimed }, _) => {
                 if let crate::io::Host::Ip(ip) = way.dial.host {
@@ -317,7 +365,11 @@ impl Peers {
             }
             (HandshakeError::WrongKey { expected, found }, Goal::Bootstrap(number)) => {
                 if let Some(address) = self.bootstraps.pinned_address(number) {
-                    cx.event(Event::PinMismatch { address, expected, found });
+                    cx.event(Event::PinMismatch {
+                        address,
+                        expected,
+                        found,
+                    });
                 }
             }
             (_, Goal::Peer(_) | Goal::Addr(_) | Goal::Bootstrap(_)) => {}
@@ -357,7 +409,12 @@ impl Peers {
             }
             HostEvent::Resumed => {
                 self.back_off.clear();
-                let peers: Vec<NodeKey> = cx.roster.iter().filter(|(key, _)| cx.roster.is_ours(key)).map(|(key, _)| *key).collect();
+                let peers: Vec<NodeKey> = cx
+                    .roster
+                    .iter()
+                    .filter(|(key, _)| cx.roster.is_ours(key))
+                    .map(|(key, _)| *key)
+                    .collect();
                 for peer in peers {
                     cx.call(peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
                 }
@@ -369,7 +426,14 @@ impl Peers {
     }
 
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
-        let Outcome::Answer { from, answer: Ok(answer), .. } = outcome else { return };
+        let Outcome::Answer {
+            from,
+            answer: Ok(answer),
+            ..
+        } = outcome
+        else {
+            return;
+        };
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
                 self.own.vote(from, observed.ip);
@@ -403,9 +467,18 @@ impl Peers {
     }
 
     pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> =
-            self.book.iter().map(|(key, record)| self.view(*key, record, roster)).collect();
-        views.sort_by_key(|view| (view.session.is_none(), core::cmp::Reverse(view.last_seen), view.key));
+        let mut views: Vec<PeerView> = self
+            .book
+            .iter()
+            .map(|(key, record)| self.view(*key, record, roster))
+            .collect();
+        views.sort_by_key(|view| {
+            (
+                view.session.is_none(),
+                core::cmp::Reverse(view.last_seen),
+                view.key,
+            )
+        });
         views
     }
 
@@ -423,7 +496,10 @@ impl Peers {
         PeerView {
             key,
             session,
-            addresses: record.reached_since(crate::time::UnixTime(0)).cloned().collect(),
+            addresses: record
+                .reached_since(crate::time::UnixTime(0))
+                .cloned()
+                .collect(),
             last_seen: record.last_seen,
             score: record.score,
             ours: record.ours,
@@ -471,8 +547,21 @@ impl Peers {
         }
     }
 
-    fn reached(&mut self, cx: &mut Cx<'_>, peer: NodeKey, remote: &SocketAddr, transport: crate::io::Transport, profile: Profile) {
-        let addr = PeerAddr { ip: remote.ip(), port: remote.port(), transport, key: Some(peer), relay_via: None };
+    fn reached(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeKey,
+        remote: &SocketAddr,
+        transport: crate::io::Transport,
+        profile: Profile,
+    ) {
+        let addr = PeerAddr {
+            ip: remote.ip(),
+            port: remote.port(),
+            transport,
+            key: Some(peer),
+            relay_via: None,
+        };
         self.profiles.worked(peer, *remote, profile);
         self.book.reached(peer, addr, cx.now.unix);
         self.book.entry(peer).profile = Some(profile);
@@ -483,14 +572,23 @@ impl Peers {
     /// Only a peer that was reached at its address gets into the routing table. Deployed peers have
     /// nothing in theirs; those that matter are hubs.
     fn contact(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
-        let Some(record) = self.book.peer(&peer) else { return };
+        let Some(record) = self.book.peer(&peer) else {
+            return;
+        };
         if !record.ours || !record.dht {
             return;
         }
-        let addrs: Vec<PeerAddr> =
-            record.reached_since(crate::time::UnixTime(0)).take(CONTACT_ADDRS_MAX).cloned().collect();
+        let addrs: Vec<PeerAddr> = record
+            .reached_since(crate::time::UnixTime(0))
+            .take(CONTACT_ADDRS_MAX)
+            .cloned()
+            .collect();
         if !addrs.is_empty() {
-            cx.wish(Wish::Contact(Contact { key: peer, id: peer.node_id(), addrs }));
+            cx.wish(Wish::Contact(Contact {
+                key: peer,
+                id: peer.node_id(),
+                addrs,
+            }));
         }
     }
 
@@ -508,12 +606,18 @@ impl Peers {
     }
 
     fn restore(&mut self, key: &[u8], row: &bytes::Bytes, keys: &Keys) {
-        let (Some(key), Ok(record)) = (NodeKey::from_slice(key), Record::decode(row)) else { return };
+        let (Some(key), Ok(record)) = (NodeKey::from_slice(key), Record::decode(row)) else {
+            return;
+        };
         if key == keys.public() {
             return;
         }
         if let (Some(profile), Some(known)) = (record.profile, record.addrs.first()) {
-            self.profiles.worked(key, SocketAddr::new(known.addr.ip, known.addr.port), profile);
+            self.profiles.worked(
+                key,
+                SocketAddr::new(known.addr.ip, known.addr.port),
+                profile,
+            );
         }
         self.book.insert(key, record);
     }
@@ -521,7 +625,10 @@ impl Peers {
 
 /// Whether an address can be dialled at all.
 fn is_dialable(addr: &PeerAddr) -> bool {
-    addr.port != 0 && !addr.ip.is_unspecified() && !addr.ip.is_multicast() && addr.relay_via.is_none()
+    addr.port != 0
+        && !addr.ip.is_unspecified()
+        && !addr.ip.is_multicast()
+        && addr.relay_via.is_none()
 }
 
 /// Who was dialled at this address and is still connected.
@@ -529,6 +636,8 @@ fn connected_at(roster: &Roster, addr: &PeerAddr) -> Option<NodeKey> {
     let remote = SocketAddr::new(addr.ip, addr.port);
     roster
         .iter()
-        .find(|(_, session)| !session.inbound && session.remote == remote && session.transport == addr.transport)
+        .find(|(_, session)| {
+            !session.inbound && session.remote == remote && session.transport == addr.transport
+        })
         .map(|(key, _)| *key)
 }

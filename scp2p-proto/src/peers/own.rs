@@ -44,11 +44,20 @@ impl OwnAddrs {
                 seen.push(ip);
             }
         }
-        let ports = [(Transport::Quic, config.quic_port), (Transport::Tcp, config.tcp_port)];
+        let ports = [
+            (Transport::Quic, config.quic_port),
+            (Transport::Tcp, config.tcp_port),
+        ];
         seen.into_iter()
             .flat_map(|ip| {
                 ports.into_iter().filter_map(move |(transport, port)| {
-                    Some(PeerAddr { ip, port: port?, transport, key: Some(key), relay_via: None })
+                    Some(PeerAddr {
+                        ip,
+                        port: port?,
+                        transport,
+                        key: Some(key),
+                        relay_via: None,
+                    })
                 })
             })
             .collect()
@@ -81,8 +90,15 @@ mod tests {
         own.vote(NodeKey([1; 32]), ip(1));
         own.vote(NodeKey([2; 32]), ip(2));
         own.vote(NodeKey([3; 32]), ip(2));
-        let mut config = Config { quic_port: Some(7), ..Config::default() };
-        let ips: Vec<IpAddr> = own.addrs(&config, NodeKey([0; 32])).iter().map(|addr| addr.ip).collect();
+        let mut config = Config {
+            quic_port: Some(7),
+            ..Config::default()
+        };
+        let ips: Vec<IpAddr> = own
+            .addrs(&config, NodeKey([0; 32]))
+            .iter()
+            .map(|addr| addr.ip)
+            .collect();
         assert_eq!(ips, [ip(2), ip(1), ip(9)]);
         config.bound_ips = [ip(4)].into();
         let bound = own.addrs(&config, NodeKey([0; 32]));

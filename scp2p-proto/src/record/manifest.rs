@@ -9,8 +9,8 @@ use ed25519_dalek::{Signer, SigningKey};
 use super::verify_strict;
 use crate::id::{ContentId, ManifestId, ShareId, ShareKey};
 use crate::limits::{
-    ITEM_MIME_MAX, ITEM_NAME_MAX, ITEM_TAG_MAX, ITEM_TAGS_MAX, DESCRIPTION_MAX,
-    MANIFEST_ITEMS_MAX, MANIFEST_SHARES_MAX, TITLE_MAX,
+    DESCRIPTION_MAX, ITEM_MIME_MAX, ITEM_NAME_MAX, ITEM_TAG_MAX, ITEM_TAGS_MAX, MANIFEST_ITEMS_MAX,
+    MANIFEST_SHARES_MAX, TITLE_MAX,
 };
 use crate::time::UnixTime;
 use crate::wire::DecodeError;
@@ -142,9 +142,7 @@ impl Manifest {
             "created_at" => created_at.once(r, Reader::time),
             "expires_at" => expires_at.once(r, Reader::time),
             "title" => title.once(r, |r, name| r.string(name, TITLE_MAX)),
-            "description" => {
-                description.once(r, |r, name| r.string(name, DESCRIPTION_MAX))
-            }
+            "description" => description.once(r, |r, name| r.string(name, DESCRIPTION_MAX)),
             "visibility" => visibility.once(r, Visibility::read),
             "communities" => communities.once(r, read_shares),
             "items" => items.once(r, |r, name| r.list(name, MANIFEST_ITEMS_MAX, Item::read)),

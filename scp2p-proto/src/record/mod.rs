@@ -19,6 +19,8 @@ pub use providers::Providers;
 /// Whether `key` signed `message`. Keys and signatures of small order are refused, under which one
 /// signature can fit several messages.
 fn verify_strict(key: &ShareKey, message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(&key.0)
-        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| {
+        key.verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
+    })
 }

@@ -47,7 +47,10 @@ impl Roster {
     /// The session that carries our calls to this peer, or else one that it opened.
     pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {
         let sessions = self.sessions.get(peer)?;
-        sessions.iter().find(|session| session.is_callable()).or(sessions.first())
+        sessions
+            .iter()
+            .find(|session| session.is_callable())
+            .or(sessions.first())
     }
 
     /// Whether calls to this peer can be sent now.
@@ -57,12 +60,15 @@ impl Roster {
 
     /// Whether the peer is connected and a node like ours.
     pub(crate) fn is_ours(&self, peer: &NodeKey) -> bool {
-        self.session(peer).is_some_and(|session| session.level.is_some())
+        self.session(peer)
+            .is_some_and(|session| session.level.is_some())
     }
 
     /// Every connected peer once, by key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
-        self.sessions.keys().filter_map(|key| Some((key, self.session(key)?)))
+        self.sessions
+            .keys()
+            .filter_map(|key| Some((key, self.session(key)?)))
     }
 
     /// How many peers are connected.
@@ -81,7 +87,9 @@ impl Roster {
 
     /// Removes a session; true if it was the peer's last.
     pub(super) fn remove(&mut self, peer: &NodeKey, link: LinkId) -> bool {
-        let Some(sessions) = self.sessions.get_mut(peer) else { return false };
+        let Some(sessions) = self.sessions.get_mut(peer) else {
+            return false;
+        };
         sessions.retain(|session| session.link != link);
         if sessions.is_empty() {
             self.sessions.remove(peer);
@@ -91,6 +99,9 @@ impl Roster {
     }
 
     pub(super) fn by_link(&mut self, peer: &NodeKey, link: LinkId) -> Option<&mut Session> {
-        self.sessions.get_mut(peer)?.iter_mut().find(|session| session.link == link)
+        self.sessions
+            .get_mut(peer)?
+            .iter_mut()
+            .find(|session| session.link == link)
     }
 }

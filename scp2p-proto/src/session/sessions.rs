@@ -7,18 +7,20 @@ use core::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::Binding;
 use super::calls::{Calls, Ticket};
 use super::credit::{Grants, Room};
 use super::handshake::{Established, HandshakeError, Initiator, Params, Responder};
 use super::replay::NonceMemory;
 use super::roster::{Roster, Session};
-use super::Binding;
 use crate::config::Config;
 use crate::cx::Receipt;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
 use crate::keys::Keys;
-use crate::limits::{DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, TICKETS_MAX};
+use crate::limits::{
+    DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, TICKETS_MAX,
+};
 use crate::pending::CallId;
 use crate::rng::Rng;
 use crate::time::{Now, Time};
@@ -51,19 +53,46 @@ pub(crate) enum LinkFailure {
 
 /// What happened on the links, for the node to route.
 pub(crate) enum SessionEvent {
-    Up { link: LinkId, key: NodeKey },
+    Up {
+        link: LinkId,
+        key: NodeKey,
+    },
     /// `lost` are the calls that went over it and have no answer.
-    Down { key: NodeKey, last: bool, lost: Vec<CallId> },
+    Down {
+        key: NodeKey,
+        last: bool,
+        lost: Vec<CallId>,
+    },
     /// A link that we dialled came to nothing.
-    DialFailed { link: LinkId, failure: LinkFailure },
-    Probed { link: LinkId, key: NodeKey },
+    DialFailed {
+        link: LinkId,
+        failure: LinkFailure,
+    },
+    Probed {
+        link: LinkId,
+        key: NodeKey,
+    },
     /// A link that was dialled to us came to nothing.
-    Refused { remote: SocketAddr, failure: LinkFailure },
-    Request { from: NodeKey, ticket: Ticket, request: Request },
+    Refused {
+        remote: SocketAddr,
+        failure: LinkFailure,
+    },
+    Request {
+        from: NodeKey,
+        ticket: Ticket,
+        request: Request,
+    },
     /// A reply to a call, still to be decoded by what was asked.
-    Reply { call: CallId, envelope: Envelope, receipt: Receipt },
+    Reply {
+        call: CallId,
+        envelope: Envelope,
+        receipt: Receipt,
+    },
     /// A session that was held up takes bulk frames again.
-    Room { key: NodeKey, link: LinkId },
+    Room {
+        key: NodeKey,
+        link: LinkId,
+    },
 }
 
 /// All links.
@@ -129,20 +158,45 @@ impl Sessions {
     }
 
     /// Opens a link.
-    pub(crate) fn dial(&mut self, now: Now, link: LinkId, dial: Dial, plan: DialPlan, out: &mut VecDeque<Output>) {
+    pub(crate) fn dial(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        dial: Dial,
+        plan: DialPlan,
+        out: &mut VecDeque<Output>,
+    ) {
         self.deadlines.set(link, now.mono + DIAL_TIME_MAX);
-        self.links.insert(link, Link::new(false, State::Dialing(plan)));
+        self.links
+            .insert(link, Link::new(false, State::Dialing(plan)));
         out.push_back(Output::Dial(link, dial));
     }
 
     /// Sends a request; false if the peer has no callable session or too many calls are outstanding.
-    pub(crate) fn call(&mut self, peer: &NodeKey, call: CallId, request: &Request, out: &mut VecDeque<Output>) -> bool {
-        let Some(id) = self.roster.session(peer).map(|session| session.link) else { return false };
-        let Some(link) = self.links.get_mut(&id) else { return false };
-        let State::Up(up) = &mut link.state else { return false };
-        let Ok(req_id) = up.calls.insert(call) else { return false };
+    pub(crate) fn call(
+        &mut self,
+        peer: &NodeKey,
+        call: CallId,
+        request: &Request,
+        out: &mut VecDeque<Output>,
+    ) -> bool {
+        let Some(id) = self.roster.session(peer).map(|session| session.link) else {
+            return false;
+        };
+        let Some(link) = self.links.get_mut(&id) else {
+            return false;
+        };
+        let State::Up(up) = &mut link.state else {
+            return false;
+        };
+        let Ok(req_id) = up.calls.insert(call) else {
+            return false;
+        };
         // A peer that reads nothing while we ask is cut by the time-outs of the calls.
-        let queued = link.room.push(Lane::Control, request.to_frame(req_id)).is_ok();
+        let queued = link
+            .room
+            .push(Lane::Control, request.to_frame(req_id))
+            .is_ok();
         self.pump(id, out);
         queued
     }
@@ -157,7 +211,10 @@ impl Sessions {
     ) {
         let id = ticket.link();
         let bulk = match &answer {
-            Answer::Chunk { .. } | Answer::Subtrees(_) | Answer::Manifest { .. } | Answer::ChunkHashes(_) => true,
+            Answer::Chunk { .. }
+            | Answer::Subtrees(_)
+            | Answer::Manifest { .. }
+            | Answer::ChunkHashes(_) => true,
             Answer::Ack
             | Answer::Peers(_)
             | Answer::Found(_)
@@ -183,7 +240,13 @@ impl Sessions {
         heard: &mut VecDeque<SessionEvent>,
         out: &mut VecDeque<Output>,
     ) {
-        self.reply(ticket.link(), Lane::Control, ticket.refuse(text), heard, out);
+        self.reply(
+            ticket.link(),
+            Lane::Control,
+            ticket.refuse(text),
+            heard,
+            out,
+        );
     }
 
     /// Gives bytes that were worked off back to a link's read window.
@@ -216,7 +279,12 @@ impl Sessions {
         self.roster = Roster::default();
     }
 
-    pub(crate) fn on_time(&mut self, now: Now, heard: &mut VecDeque<SessionEvent>, out: &mut VecDeque<Output>) {
+    pub(crate) fn on_time(
+        &mut self,
+        now: Now,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut VecDeque<Output>,
+    ) {
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             out.push_back(Output::Close(id, CloseCode::Handshake));
             self.forget(id, LinkFailure::TimedOut, heard);
@@ -224,7 +292,10 @@ impl Sessions {
     }
 
     /// Takes what the driver says of a link. Links that it does not know are gone already.
-    #[expect(clippy::too_many_arguments, reason = "the node's parts, borrowed apart")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the node's parts, borrowed apart"
+    )]
     pub(crate) fn on_link(
         &mut self,
         now: Now,
@@ -235,7 +306,14 @@ impl Sessions {
         heard: &mut VecDeque<SessionEvent>,
         out: &mut VecDeque<Output>,
     ) {
-        let mut step = Step { now, keys, config, id, heard, out };
+        let mut step = Step {
+            now,
+            keys,
+            config,
+            id,
+            heard,
+            out,
+        };
         match event {
             LinkEvent::Accepted(info) => self.accepted(&mut step, info),
             LinkEvent::Dialed(info) => self.dialed(&mut step, info),
@@ -251,16 +329,30 @@ impl Sessions {
             step.out.push_back(Output::Close(step.id, CloseCode::Busy));
             return;
         }
-        self.deadlines.set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
+        self.deadlines
+            .set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
         let remote = Some(info.remote);
-        self.links.insert(step.id, Link { remote, ..Link::new(true, State::Accepted(info)) });
+        self.links.insert(
+            step.id,
+            Link {
+                remote,
+                ..Link::new(true, State::Accepted(info))
+            },
+        );
         self.pump(step.id, step.out);
     }
 
     fn dialed(&mut self, step: &mut Step<'_>, info: LinkInfo) {
-        let Some(Link { state: State::Dialing(plan), .. }) = self.links.get(&step.id) else { return };
+        let Some(Link {
+            state: State::Dialing(plan),
+            ..
+        }) = self.links.get(&step.id)
+        else {
+            return;
+        };
         let plan = *plan;
-        self.deadlines.set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
+        self.deadlines
+            .set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
         let params = Params {
             keys: step.keys,
             capabilities: step.config.capabilities,
@@ -270,27 +362,44 @@ impl Sessions {
             ephemeral: self.random(),
         };
         let (initiator, frame) = Initiator::start(params, plan.profile, step.now.unix);
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         link.state = State::Offered(info, plan, initiator);
         // A hello is far below any queue's bound.
-        let _ = link.room.push(Lane::Control, Frame { head: frame, body: Bytes::new() });
+        let _ = link.room.push(
+            Lane::Control,
+            Frame {
+                head: frame,
+                body: Bytes::new(),
+            },
+        );
         self.pump(step.id, step.out);
     }
 
     fn room(&mut self, step: &mut Step<'_>, lane: Lane, bytes: u32) {
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         link.room.add(lane, bytes);
         self.pump(step.id, step.out);
-        let Some(link) = self.links.get(&step.id) else { return };
+        let Some(link) = self.links.get(&step.id) else {
+            return;
+        };
         if let State::Up(up) = &link.state
             && link.room.is_empty()
         {
-            step.heard.push_back(SessionEvent::Room { key: up.key, link: step.id });
+            step.heard.push_back(SessionEvent::Room {
+                key: up.key,
+                link: step.id,
+            });
         }
     }
 
     fn bytes(&mut self, step: &mut Step<'_>, lane: Lane, bytes: Bytes) {
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         if let State::Up(up) = &link.state
             && let Some(session) = self.roster.by_link(&up.key, step.id)
         {
@@ -310,7 +419,9 @@ impl Sessions {
     }
 
     fn frame(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes) {
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         let bytes = (body.len() as u32).saturating_add(4);
         match core::mem::replace(&mut link.state, State::Moving) {
             State::Up(up) => {
@@ -333,10 +444,20 @@ impl Sessions {
         }
     }
 
-    fn server_hello(&mut self, step: &mut Step<'_>, info: LinkInfo, plan: DialPlan, initiator: Initiator, body: &Bytes) {
+    fn server_hello(
+        &mut self,
+        step: &mut Step<'_>,
+        info: LinkInfo,
+        plan: DialPlan,
+        initiator: Initiator,
+        body: &Bytes,
+    ) {
         match initiator.on_hello(body, step.now.unix) {
             Ok((established, _)) if plan.probe => {
-                step.heard.push_back(SessionEvent::Probed { link: step.id, key: established.key });
+                step.heard.push_back(SessionEvent::Probed {
+                    link: step.id,
+                    key: established.key,
+                });
                 self.links.remove(&step.id);
                 self.deadlines.cancel(&step.id);
                 step.out.push_back(Output::Close(step.id, CloseCode::Done));
@@ -344,7 +465,13 @@ impl Sessions {
             Ok((established, ack)) => {
                 if let Some(link) = self.links.get_mut(&step.id) {
                     // An ack is far below any queue's bound.
-                    let _ = link.room.push(Lane::Control, Frame { head: ack, body: Bytes::new() });
+                    let _ = link.room.push(
+                        Lane::Control,
+                        Frame {
+                            head: ack,
+                            body: Bytes::new(),
+                        },
+                    );
                 }
                 self.established(step, info, established);
             }
@@ -363,15 +490,29 @@ impl Sessions {
         };
         match Responder::on_client_hello(params, body, step.now.unix, &mut self.nonces) {
             Ok((responder, frame)) => {
-                let Some(link) = self.links.get_mut(&step.id) else { return };
-                let _ = link.room.push(Lane::Control, Frame { head: frame, body: Bytes::new() });
+                let Some(link) = self.links.get_mut(&step.id) else {
+                    return;
+                };
+                let _ = link.room.push(
+                    Lane::Control,
+                    Frame {
+                        head: frame,
+                        body: Bytes::new(),
+                    },
+                );
                 link.state = State::Answered(info, responder);
             }
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
         }
     }
 
-    fn client_ack(&mut self, step: &mut Step<'_>, info: LinkInfo, responder: Responder, body: &Bytes) {
+    fn client_ack(
+        &mut self,
+        step: &mut Step<'_>,
+        info: LinkInfo,
+        responder: Responder,
+        body: &Bytes,
+    ) {
         match responder.on_ack(body, step.now.unix) {
             Ok(established) => self.established(step, info, established),
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
@@ -387,9 +528,15 @@ impl Sessions {
         if step.config.require_binding && level.is_none() {
             return self.fail(step, LinkFailure::Unbound(key));
         }
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         self.deadlines.cancel(&step.id);
-        link.state = State::Up(Up { key, calls: Calls::new(), tickets: 0 });
+        link.state = State::Up(Up {
+            key,
+            calls: Calls::new(),
+            tickets: 0,
+        });
         link.control.set_limit(FRAME_MAX);
         link.bulk.set_limit(FRAME_MAX);
         link.grants.authenticated();
@@ -407,7 +554,8 @@ impl Sessions {
             sent: 0,
         };
         self.roster.add(key, session);
-        step.heard.push_back(SessionEvent::Up { link: step.id, key });
+        step.heard
+            .push_back(SessionEvent::Up { link: step.id, key });
         self.settle_duplicates(step, key);
     }
 
@@ -416,37 +564,79 @@ impl Sessions {
     fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
         let we_dial = step.keys.public() < key;
         let rank = |session: &Session| (session.inbound != we_dial, session.since);
-        let bound = self.roster.all(&key).iter().filter(|session| session.level.is_some());
-        let Some(best) = bound.clone().max_by_key(|session| rank(session)).map(|session| session.link) else { return };
-        let lesser: Vec<LinkId> = bound.map(|session| session.link).filter(|link| *link != best).collect();
+        let bound = self
+            .roster
+            .all(&key)
+            .iter()
+            .filter(|session| session.level.is_some());
+        let Some(best) = bound
+            .clone()
+            .max_by_key(|session| rank(session))
+            .map(|session| session.link)
+        else {
+            return;
+        };
+        let lesser: Vec<LinkId> = bound
+            .map(|session| session.link)
+            .filter(|link| *link != best)
+            .collect();
         for link in lesser {
-            step.out.push_back(Output::Close(link, CloseCode::Duplicate));
+            step.out
+                .push_back(Output::Close(link, CloseCode::Duplicate));
             self.forget(link, LinkFailure::Closed, step.heard);
         }
     }
 
     fn message(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes, bytes: u32) {
-        let Ok(envelope) = Envelope::decode(&body) else { return self.offend(step) };
-        let Some(link) = self.links.get_mut(&step.id) else { return };
-        let State::Up(up) = &mut link.state else { return };
+        let Ok(envelope) = Envelope::decode(&body) else {
+            return self.offend(step);
+        };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
+        let State::Up(up) = &mut link.state else {
+            return;
+        };
         if envelope.is_response() {
-            let Ok(call) = up.calls.resolve(envelope.req_id) else { return self.offend(step) };
-            let receipt = Receipt { link: step.id, lane, bytes };
+            let Ok(call) = up.calls.resolve(envelope.req_id) else {
+                return self.offend(step);
+            };
+            let receipt = Receipt {
+                link: step.id,
+                lane,
+                bytes,
+            };
             match call {
-                Some(call) => step.heard.push_back(SessionEvent::Reply { call, envelope, receipt }),
+                Some(call) => step.heard.push_back(SessionEvent::Reply {
+                    call,
+                    envelope,
+                    receipt,
+                }),
                 None => link.grants.consumed(lane, bytes),
             }
             return;
         }
         link.grants.consumed(lane, bytes);
-        let ticket = Ticket { link: step.id, req_id: envelope.req_id, kind: envelope.kind };
+        let ticket = Ticket {
+            link: step.id,
+            req_id: envelope.req_id,
+            kind: envelope.kind,
+        };
         if up.tickets >= TICKETS_MAX {
-            return self.reply_unticketed(step, ticket, "rate limit: too many requests without an answer");
+            return self.reply_unticketed(
+                step,
+                ticket,
+                "rate limit: too many requests without an answer",
+            );
         }
         match Request::decode(envelope.kind, &envelope.payload) {
             Ok(request) => {
                 up.tickets += 1;
-                step.heard.push_back(SessionEvent::Request { from: up.key, ticket, request });
+                step.heard.push_back(SessionEvent::Request {
+                    from: up.key,
+                    ticket,
+                    request,
+                });
             }
             Err(error) => self.reply_unticketed(step, ticket, &error.to_string()),
         }
@@ -454,7 +644,9 @@ impl Sessions {
 
     /// Answers a request that never became a ticket.
     fn reply_unticketed(&mut self, step: &mut Step<'_>, ticket: Ticket, text: &str) {
-        let Some(link) = self.links.get_mut(&step.id) else { return };
+        let Some(link) = self.links.get_mut(&step.id) else {
+            return;
+        };
         if link.room.push(Lane::Control, ticket.refuse(text)).is_err() {
             self.offend(step);
         }
@@ -468,8 +660,12 @@ impl Sessions {
         heard: &mut VecDeque<SessionEvent>,
         out: &mut VecDeque<Output>,
     ) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let State::Up(up) = &mut link.state else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let State::Up(up) = &mut link.state else {
+            return;
+        };
         up.tickets = up.tickets.saturating_sub(1);
         match link.room.push(lane, frame) {
             Ok(()) => self.pump(id, out),
@@ -480,7 +676,9 @@ impl Sessions {
 
     /// Sends and grants what is due on a link.
     fn pump(&mut self, id: LinkId, out: &mut VecDeque<Output>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         while let Some((lane, bytes)) = link.grants.pop() {
             out.push_back(Output::Grant(id, lane, bytes));
         }
@@ -495,8 +693,17 @@ impl Sessions {
     }
 
     fn is_bound(&self, id: LinkId) -> bool {
-        let Some(Link { state: State::Up(up), .. }) = self.links.get(&id) else { return false };
-        self.roster.all(&up.key).iter().any(|session| session.link == id && session.level.is_some())
+        let Some(Link {
+            state: State::Up(up),
+            ..
+        }) = self.links.get(&id)
+        else {
+            return false;
+        };
+        self.roster
+            .all(&up.key)
+            .iter()
+            .any(|session| session.link == id && session.level.is_some())
     }
 
     fn random<const N: usize>(&mut self) -> [u8; N] {
@@ -507,26 +714,38 @@ impl Sessions {
 
     /// The remote broke the protocol.
     fn offend(&mut self, step: &mut Step<'_>) {
-        step.out.push_back(Output::Close(step.id, CloseCode::Offence));
+        step.out
+            .push_back(Output::Close(step.id, CloseCode::Offence));
         self.forget(step.id, LinkFailure::Closed, step.heard);
     }
 
     fn fail(&mut self, step: &mut Step<'_>, failure: LinkFailure) {
-        step.out.push_back(Output::Close(step.id, CloseCode::Handshake));
+        step.out
+            .push_back(Output::Close(step.id, CloseCode::Handshake));
         self.forget(step.id, failure, step.heard);
     }
 
     /// Removes a link and tells whoever counts on it.
     fn forget(&mut self, id: LinkId, failure: LinkFailure, heard: &mut VecDeque<SessionEvent>) {
         self.deadlines.cancel(&id);
-        let Some(link) = self.links.remove(&id) else { return };
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
         match link.state {
             State::Up(mut up) => {
                 let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();
                 let last = self.roster.remove(&up.key, id);
-                heard.push_back(SessionEvent::Down { key: up.key, last, lost });
+                heard.push_back(SessionEvent::Down {
+                    key: up.key,
+                    last,
+                    lost,
+                });
             }
-            State::Dialing(_) | State::Offered(..) | State::Accepted(_) | State::Answered(..) | State::Moving => {
+            State::Dialing(_)
+            | State::Offered(..)
+            | State::Accepted(_)
+            | State::Answered(..)
+            | State::Moving => {
                 heard.push_back(match link.remote {
                     Some(remote) if link.inbound => SessionEvent::Refused { remote, failure },
                     _ => SessionEvent::DialFailed { link: id, failure },
