@@ -99,7 +99,7 @@ macro_rules! tag_from {
         }
     )*};
 }
-tag_from!(peers => Peers, dht => Dht, catalogs => Catalogs, transfers => Transfers);
+tag_from!(peers => Peers, dht => Dht, catalogs => Catalogs);
 
 /// How something asked for ended. Each call, load, write, commit, reach and lookup ends exactly once.
 #[derive(Debug)]

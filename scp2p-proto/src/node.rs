@@ -534,6 +534,12 @@ impl Node {
             Wish::Provide { content, tag } => self.dht.provide(cx, content, tag),
             Wish::Head { from, head } => self.catalogs.on_head(cx, from, head),
             Wish::Serve { share, files } => self.transfers.serve(cx, share, files),
+            Wish::ServeFinished { share, files } => {
+                self.transfers.serve_finished(cx, share, files);
+            }
+            Wish::Offered(contents) => self.dht.offered(&contents),
+            Wish::Withdrawn(contents) => self.dht.withdrawn(&contents),
+            Wish::Heard(addrs) => self.peers.take_offer(cx, addrs),
             Wish::Download(download) => self.transfers.download(cx, *download),
             Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
             Wish::Serving(share) => self.catalogs.on_serving(cx, share),

@@ -12,7 +12,7 @@ use crate::dht::Contact;
 use crate::id::{ContentId, DhtKey, NodeKey, OpId, ShareId};
 use crate::record::{Manifest, Providers, ShareHead};
 use crate::storage::{FileRef, LocalPath};
-use crate::wire::BootstrapAddr;
+use crate::wire::{BootstrapAddr, PeerAddr};
 
 /// A need of a sibling.
 pub(crate) enum Wish {
@@ -48,6 +48,17 @@ pub(crate) enum Wish {
         share: ShareId,
         files: Vec<(ContentId, FileRef)>,
     },
+    /// Transfers: files of a download, finished and durable, are served too.
+    ServeFinished {
+        share: Option<ShareId>,
+        files: Vec<(ContentId, FileRef)>,
+    },
+    /// Dht: we serve these contents, so that their providers can be told on demand.
+    Offered(Vec<ContentId>),
+    /// Dht: we no longer serve these contents.
+    Withdrawn(Vec<ContentId>),
+    /// Peers: addresses that others name for third peers; places to try.
+    Heard(Vec<PeerAddr>),
     /// Transfers: download. The command is answered by the handler.
     Download(Box<DownloadWish>),
     /// Catalogs: a file of an own share is not what it was.

@@ -42,6 +42,10 @@ impl Dht {
     ) {
     }
     pub(crate) fn provide(&mut self, cx: &mut Cx<'_>, content: ContentId, tag: crate::cx::Tag) {}
+    /// We serve these contents.
+    pub(crate) fn offered(&mut self, contents: &[ContentId]) {}
+    /// We no longer serve these contents.
+    pub(crate) fn withdrawn(&mut self, contents: &[ContentId]) {}
     pub(crate) fn on_find_node(
         &mut self,
         cx: &mut Cx<'_>,

@@ -114,7 +114,7 @@ impl Peers {
     }
 
     /// Notes what others say of third peers: places to try, not to hand on.
-    pub(super) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) {
+    pub(crate) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) {
         let own = cx.keys.public();
         for addr in offered.into_iter().take(PEX_SAMPLE_MAX) {
             let Some(key) = addr.key.filter(|key| *key != own) else {

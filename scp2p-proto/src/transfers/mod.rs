@@ -1,7 +1,12 @@
 //! Transfers: downloads from many peers at once, and uploads (SPECIFICATION §7).
 
+mod downloads;
+mod uploads;
+
 use alloc::vec::Vec;
 
+use self::downloads::Downloads;
+use self::uploads::Uploads;
 use crate::cx::{Cx, Outcome};
 use crate::id::{ContentId, DownloadId, LinkId, NodeKey, OpId, ShareId};
 use crate::rng::Rng;
@@ -13,30 +18,75 @@ use crate::wish::DownloadWish;
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Tag {}
+pub(crate) enum Tag {
+    Downloads(downloads::Tag),
+    Uploads(uploads::Tag),
+}
 
 /// Downloads and uploads.
-pub(crate) struct Transfers {}
+pub(crate) struct Transfers {
+    downloads: Downloads,
+    uploads: Uploads,
+}
 
-#[expect(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
 impl Transfers {
     pub(crate) fn new(rng: Rng, saved: &Saved, now: Now) -> Transfers {
-        Transfers {}
+        Transfers {
+            downloads: Downloads::new(rng, saved, now),
+            uploads: Uploads::new(saved),
+        }
     }
-    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {}
-    pub(crate) fn download(&mut self, cx: &mut Cx<'_>, wish: DownloadWish) {}
-    pub(crate) fn on_cancel(&mut self, cx: &mut Cx<'_>, op: OpId, download: DownloadId) {}
+
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        self.uploads.start(cx);
+        self.downloads.start(cx);
+    }
+
+    pub(crate) fn download(&mut self, cx: &mut Cx<'_>, wish: DownloadWish) {
+        self.downloads.begin(cx, wish);
+    }
+
+    pub(crate) fn on_cancel(&mut self, cx: &mut Cx<'_>, op: OpId, download: DownloadId) {
+        self.downloads.cancel(cx, op, download);
+    }
+
+    /// The files of an own share's newest revision, served in place of what it had before.
     pub(crate) fn serve(
         &mut self,
         cx: &mut Cx<'_>,
         share: ShareId,
         files: Vec<(ContentId, FileRef)>,
     ) {
+        self.uploads.serve(cx, share, files);
     }
-    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
-    pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
-    pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, peer: NodeKey, link: LinkId) {}
-    pub(crate) fn on_stop(&mut self, cx: &mut Cx<'_>) {}
+
+    /// Files of a download are complete and durable under their names.
+    pub(crate) fn serve_finished(
+        &mut self,
+        cx: &mut Cx<'_>,
+        share: Option<ShareId>,
+        files: Vec<(ContentId, FileRef)>,
+    ) {
+        self.uploads.serve_finished(cx, share, files);
+    }
+
+    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.downloads.on_up(cx, peer);
+    }
+
+    pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.downloads.on_down(cx, peer);
+        self.uploads.on_down(peer);
+    }
+
+    pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, _peer: NodeKey, link: LinkId) {
+        self.uploads.on_room(cx, link);
+    }
+
+    pub(crate) fn on_stop(&mut self, cx: &mut Cx<'_>) {
+        self.downloads.on_stop(cx);
+    }
+
     pub(crate) fn on_get_chunk(
         &mut self,
         cx: &mut Cx<'_>,
@@ -45,7 +95,9 @@ impl Transfers {
         content: ContentId,
         index: u32,
     ) {
+        self.uploads.on_get_chunk(cx, from, ticket, content, index);
     }
+
     pub(crate) fn on_get_chunk_hashes(
         &mut self,
         cx: &mut Cx<'_>,
@@ -53,7 +105,9 @@ impl Transfers {
         ticket: Ticket,
         content: ContentId,
     ) {
+        self.uploads.on_get_chunk_hashes(cx, from, ticket, content);
     }
+
     pub(crate) fn on_get_subtrees(
         &mut self,
         cx: &mut Cx<'_>,
@@ -63,22 +117,53 @@ impl Transfers {
         level: u8,
         page: u32,
     ) {
+        self.uploads
+            .on_get_subtrees(cx, from, ticket, content, level, page);
     }
+
     pub(crate) fn on_have(
         &mut self,
         cx: &mut Cx<'_>,
-        from: NodeKey,
+        _from: NodeKey,
         ticket: Ticket,
         contents: Vec<ContentId>,
     ) {
+        self.uploads.on_have(cx, ticket, &contents);
     }
-    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {}
-    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {}
+
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
+        match tag {
+            Tag::Downloads(tag) => self.downloads.on_outcome(cx, tag, outcome),
+            Tag::Uploads(tag) => self.uploads.on_outcome(cx, tag, outcome),
+        }
+    }
+
+    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        self.downloads.on_time(cx);
+    }
+
     pub(crate) fn deadline(&self) -> Option<Time> {
-        None
+        self.downloads.deadline()
     }
-    pub(crate) fn fill_status(&self, status: &mut Status) {}
+
+    pub(crate) fn fill_status(&self, status: &mut Status) {
+        self.downloads.fill_status(status);
+        self.uploads.fill_status(status);
+    }
+
     pub(crate) fn views(&self, now: Now) -> Vec<DownloadView> {
-        Vec::new()
+        self.downloads.views(now)
+    }
+}
+
+impl From<downloads::Tag> for crate::cx::Tag {
+    fn from(tag: downloads::Tag) -> crate::cx::Tag {
+        crate::cx::Tag::Transfers(Tag::Downloads(tag))
+    }
+}
+
+impl From<uploads::Tag> for crate::cx::Tag {
+    fn from(tag: uploads::Tag) -> crate::cx::Tag {
+        crate::cx::Tag::Transfers(Tag::Uploads(tag))
     }
 }
