@@ -120,3 +120,51 @@ pub const PEX_SAMPLE_MAX: usize = 64;
 pub const PEX_FRESH_SECS: u64 = 86_400;
 /// Below so many sessions, peers of the book are dialled to have more.
 pub const SESSIONS_WANTED: usize = 8;
+/// A share's local name in bytes; it is typed on command lines.
+pub const SHARE_NAME_MAX: usize = 64;
+/// Own shares: each is announced again and again.
+pub const OWN_SHARES_MAX: usize = 1000;
+/// Shares being published at a time; more would only share the same disk and cores.
+pub const PUBLISHINGS_MAX: usize = 4;
+/// Files hashed by one load, so that others get their turn.
+pub const HASH_BATCH_FILES: usize = 64;
+/// Bytes hashed by one load unless a single file has more: a fraction of a second's work.
+pub const HASH_BATCH_BYTES: u64 = 64 << 20;
+/// Hash loads of one publishing that are under way: two for each of two cores.
+pub const HASH_LOADS_MAX: u32 = 4;
+/// Hints in a link that we make; a link should fit a chat message.
+pub const PUBLISHED_HINTS_MAX: usize = 8;
+/// Shares followed: each is polled, and all of them are listed to each peer.
+pub const SUBSCRIPTIONS_MAX: usize = 200;
+/// Heads of a share whose manifests we lack; the newest are kept.
+pub const CANDIDATES_MAX: usize = 4;
+/// Peers remembered as having shown a head.
+pub const CANDIDATE_SOURCES_MAX: usize = 8;
+/// Manifests of a share remembered as wrong; only its owner can make more.
+pub const REFUSED_MANIFESTS_MAX: usize = 8;
+/// Connected peers remembered as having a share; no more can be connected.
+pub const SHARE_HOLDERS_MAX: usize = LINKS_MAX;
+/// Peers whose refused heads of a share are remembered as reported; others are not reported.
+pub const COMPLAINTS_MAX: usize = 16;
+/// Heads of one lookup that are looked at: what a handful of hubs and the closest nodes hold.
+pub const HEADS_MAX: usize = 32;
+/// Providers of a share dialled after one lookup; unsigned lists may name anybody.
+pub const SHARE_DIALS_MAX: usize = 8;
+/// Providers being dialled for all subscriptions together.
+pub const SHARE_DIALS_TOTAL_MAX: u32 = 64;
+/// Peers asked for a manifest in one go.
+pub const FETCH_PEERS_MAX: usize = 12;
+/// How many of them are asked before the DHT is.
+pub const FETCH_PEERS_FIRST: usize = 2;
+/// For a manifest of up to 1 MiB over a slow line.
+pub const FETCH_TIME: Duration = Duration::from_secs(15);
+/// For the answer to our list of shares.
+pub const WATCH_TIME: Duration = Duration::from_secs(10);
+/// For the acknowledgement of a head.
+pub const HEAD_ANNOUNCE_TIME: Duration = Duration::from_secs(10);
+/// Syncs of the application at a time; one asks everybody already.
+pub const SYNCS_MAX: usize = 16;
+/// A sync ends after this time with what it found.
+pub const SYNC_TIME_MAX: Duration = Duration::from_secs(30);
+/// Manifests kept in memory for peers that ask, each up to 1 MiB.
+pub const MANIFESTS_CACHED_MAX: usize = 16;

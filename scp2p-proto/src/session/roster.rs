@@ -81,7 +81,7 @@ impl Roster {
         self.sessions.get(peer).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn add(&mut self, peer: NodeKey, session: Session) {
+    pub(crate) fn add(&mut self, peer: NodeKey, session: Session) {
         self.sessions.entry(peer).or_default().push(session);
     }
 
