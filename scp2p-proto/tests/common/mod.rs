@@ -1,0 +1,418 @@
+//! Several nodes in one process: links, rows and files in memory, time on a heap. It keeps the
+//! driver contract to the letter and adds nothing of its own.
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod disk;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use scp2p_proto::Node;
+use scp2p_proto::command::{Command, CommandError, Reply};
+use scp2p_proto::config::Config;
+use scp2p_proto::event::Event;
+use scp2p_proto::id::{LinkId, NodeKey, OpId};
+use scp2p_proto::io::{
+    Dial, DialError, Host, Input, Lane, LinkError, LinkEvent, LinkInfo, Output, Transport,
+};
+use scp2p_proto::keys::Keys;
+use scp2p_proto::time::{Now, Time, UnixTime};
+
+pub use disk::Disk;
+
+/// Where a node's QUIC port is; its TCP port is one more.
+const QUIC_PORT: u16 = 7000;
+/// One way between any two nodes.
+const LATENCY: Duration = Duration::from_millis(2);
+const START: u64 = 1_700_000_000;
+
+pub struct World {
+    pub now: Time,
+    pub hosts: Vec<Host_>,
+    queue: BTreeMap<(Time, u64), (usize, Input)>,
+    seq: u64,
+    next_op: u64,
+    next_link: u64,
+    /// Each end of a link, and its other end.
+    ends: BTreeMap<(usize, LinkId), End>,
+}
+
+pub struct Host_ {
+    pub node: Option<Node>,
+    pub disk: Disk,
+    pub config: Config,
+    pub events: Vec<Event>,
+    pub done: BTreeMap<OpId, Result<Reply, CommandError>>,
+    seed: u8,
+    starts: u8,
+}
+
+struct End {
+    peer: (usize, LinkId),
+    granted: BTreeMap<Lane, u64>,
+    waiting: BTreeMap<Lane, VecDeque<Bytes>>,
+}
+
+pub fn ip(host: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, host as u8, 1))
+}
+
+impl World {
+    pub fn new() -> World {
+        World {
+            now: Time(1),
+            hosts: Vec::new(),
+            queue: BTreeMap::new(),
+            seq: 0,
+            next_op: 0,
+            next_link: 0,
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// A node that starts from the nodes of these numbers.
+    pub fn add(&mut self, bootstrap: &[usize]) -> usize {
+        self.add_with(bootstrap, |_| {})
+    }
+
+    pub fn add_with(&mut self, bootstrap: &[usize], change: impl FnOnce(&mut Config)) -> usize {
+        let number = self.hosts.len();
+        let mut config = Config {
+            quic_port: Some(QUIC_PORT),
+            tcp_port: Some(QUIC_PORT + 1),
+            bound_ips: vec![ip(number)],
+            ..Config::default()
+        };
+        for peer in bootstrap {
+            config
+                .bootstrap
+                .push(format!("quic://{}:{QUIC_PORT}", ip(*peer)).parse().unwrap());
+        }
+        change(&mut config);
+        self.hosts.push(Host_ {
+            node: None,
+            disk: Disk::default(),
+            config,
+            events: Vec::new(),
+            done: BTreeMap::new(),
+            seed: number as u8 + 1,
+            starts: 0,
+        });
+        self.start(number);
+        number
+    }
+
+    /// Starts a node from what its disk has.
+    pub fn start(&mut self, number: usize) {
+        let now = self.clock();
+        let host = &mut self.hosts[number];
+        host.starts += 1;
+        let keys = Keys::from_seed([host.seed; 32]);
+        let seed = [host.seed.wrapping_mul(31).wrapping_add(host.starts); 32];
+        host.node = Some(Node::new(
+            host.config.clone(),
+            keys,
+            seed,
+            host.disk.saved(),
+            now,
+        ));
+        self.drain(number);
+    }
+
+    /// The node is gone without a word; what is not durable is lost.
+    pub fn kill(&mut self, number: usize) {
+        self.hosts[number].node = None;
+        self.hosts[number].disk.crash();
+        let ends: Vec<LinkId> = self
+            .ends
+            .keys()
+            .filter(|(host, _)| *host == number)
+            .map(|(_, link)| *link)
+            .collect();
+        for link in ends {
+            self.cut(number, link);
+        }
+        self.queue.retain(|_, (host, _)| *host != number);
+    }
+
+    pub fn key(&self, number: usize) -> NodeKey {
+        Keys::from_seed([self.hosts[number].seed; 32]).public()
+    }
+
+    pub fn node(&self, number: usize) -> &Node {
+        self.hosts[number].node.as_ref().expect("the node runs")
+    }
+
+    pub fn clock(&self) -> Now {
+        Now {
+            mono: self.now,
+            unix: UnixTime(START + self.now.0 / 1_000_000),
+        }
+    }
+
+    /// Gives a command and lets time pass until it is answered.
+    pub fn run(&mut self, number: usize, command: Command) -> Result<Reply, CommandError> {
+        let op = self.give(number, command);
+        self.until("the command's answer", |world| {
+            world.hosts[number].done.contains_key(&op)
+        });
+        self.hosts[number].done.remove(&op).unwrap()
+    }
+
+    pub fn give(&mut self, number: usize, command: Command) -> OpId {
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        self.push(number, Duration::ZERO, Input::Command(op, command));
+        op
+    }
+
+    /// Lets time pass until something holds, at most two virtual minutes.
+    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&World) -> bool) {
+        let end = self.now + Duration::from_secs(120);
+        while !holds(self) {
+            assert!(self.now < end, "not within two minutes: {what}");
+            self.step();
+        }
+    }
+
+    pub fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.next_at().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    /// Whether an event was seen.
+    pub fn saw(&self, number: usize, test: impl Fn(&Event) -> bool) -> bool {
+        self.hosts[number].events.iter().any(test)
+    }
+
+    fn next_at(&self) -> Option<Time> {
+        let queued = self.queue.keys().next().map(|(at, _)| *at);
+        let due = self
+            .hosts
+            .iter()
+            .filter_map(|host| Some(host.node.as_ref()?.deadline()?.0))
+            .min();
+        [queued, due].into_iter().flatten().min()
+    }
+
+    /// The next input, or the next deadline if that is earlier.
+    fn step(&mut self) {
+        let due = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter_map(|(number, host)| Some((host.node.as_ref()?.deadline()?.0, number)))
+            .min();
+        let queued = self.queue.keys().next().map(|(at, _)| *at);
+        let (at, number, input) = match (due, queued) {
+            (Some((at, number)), queued) if queued.is_none_or(|queued| at < queued) => {
+                (at, number, Input::Tick)
+            }
+            _ => {
+                let Some(((at, _), (number, input))) = self.queue.pop_first() else {
+                    panic!("nothing will ever happen")
+                };
+                (at, number, input)
+            }
+        };
+        self.now = self.now.max(at);
+        let now = self.clock();
+        let Some(node) = self.hosts[number].node.as_mut() else {
+            return;
+        };
+        node.handle(now, input);
+        if let Some((deadline, why)) = node.deadline() {
+            assert!(deadline > now.mono, "{why:?} is due in the past");
+        }
+        self.drain(number);
+    }
+
+    fn push(&mut self, number: usize, after: Duration, input: Input) {
+        self.seq += 1;
+        self.queue
+            .insert((self.now + after, self.seq), (number, input));
+    }
+
+    fn drain(&mut self, number: usize) {
+        while let Some(output) = self.hosts[number].node.as_mut().and_then(Node::poll_output) {
+            self.carry_out(number, output);
+        }
+    }
+
+    fn carry_out(&mut self, number: usize, output: Output) {
+        let soon = Duration::from_micros(100);
+        match output {
+            Output::Dial(link, dial) => self.dial(number, link, &dial),
+            Output::Send(link, lane, frame) => {
+                self.send(number, link, lane, [frame.head, frame.body])
+            }
+            Output::Grant(link, lane, bytes) => self.grant(number, link, lane, bytes),
+            Output::Close(link, _) => {
+                if let Some(end) = self.ends.remove(&(number, link)) {
+                    let (host, link) = end.peer;
+                    self.push(
+                        host,
+                        LATENCY,
+                        Input::Link(link, LinkEvent::Closed(LinkError::Closed)),
+                    );
+                }
+            }
+            Output::Load(id, load) => {
+                let result = self.hosts[number].disk.load(load);
+                self.push(number, soon, Input::Loaded(id, result));
+            }
+            Output::Write(id, piece) => {
+                let result = self.hosts[number].disk.write(piece);
+                self.push(number, soon, Input::Written(id, result));
+            }
+            Output::Commit(id, batch) => {
+                let result = self.hosts[number].disk.commit(batch);
+                self.push(number, soon, Input::Committed(id, result));
+            }
+            Output::Done(op, result) => {
+                self.hosts[number].done.insert(op, result);
+            }
+            Output::Event(event) => self.hosts[number].events.push(event),
+        }
+    }
+
+    fn dial(&mut self, number: usize, link: LinkId, dial: &Dial) {
+        let Host::Ip(target) = dial.host else {
+            panic!("names are not resolved here")
+        };
+        let port = match dial.transport {
+            Transport::Quic => QUIC_PORT,
+            Transport::Tcp => QUIC_PORT + 1,
+        };
+        let callee = (0..self.hosts.len())
+            .find(|host| ip(*host) == target && self.hosts[*host].node.is_some());
+        let Some(callee) = callee.filter(|_| dial.port == port) else {
+            return self.push(
+                number,
+                LATENCY * 2,
+                Input::Link(link, LinkEvent::Failed(DialError::Refused)),
+            );
+        };
+        self.next_link += 1;
+        let accepted = LinkId(self.next_link | 1 << 63);
+        let exporter = [self.next_link as u8; 32];
+        let near = SocketAddr::new(ip(number), 40_000);
+        let far = SocketAddr::new(target, dial.port);
+        for (end, peer) in [
+            ((number, link), (callee, accepted)),
+            ((callee, accepted), (number, link)),
+        ] {
+            self.ends.insert(
+                end,
+                End {
+                    peer,
+                    granted: BTreeMap::new(),
+                    waiting: BTreeMap::new(),
+                },
+            );
+        }
+        let info = |remote| LinkInfo {
+            transport: dial.transport,
+            remote,
+            exporter,
+        };
+        self.push(
+            callee,
+            LATENCY,
+            Input::Link(accepted, LinkEvent::Accepted(info(near))),
+        );
+        self.push(
+            number,
+            LATENCY * 2,
+            Input::Link(link, LinkEvent::Dialed(info(far))),
+        );
+        for (host, link) in [(callee, accepted), (number, link)] {
+            self.push(
+                host,
+                LATENCY * 2,
+                Input::Link(link, LinkEvent::Room(Lane::Control, 1 << 20)),
+            );
+            if dial.transport == Transport::Quic {
+                self.push(
+                    host,
+                    LATENCY * 2,
+                    Input::Link(link, LinkEvent::Room(Lane::Bulk, 1 << 20)),
+                );
+            }
+        }
+    }
+
+    fn send(&mut self, number: usize, link: LinkId, lane: Lane, pieces: [Bytes; 2]) {
+        let bytes: u32 = pieces.iter().map(|piece| piece.len() as u32).sum();
+        let Some(peer) = self.ends.get(&(number, link)).map(|end| end.peer) else {
+            return;
+        };
+        self.push(
+            number,
+            LATENCY,
+            Input::Link(link, LinkEvent::Room(lane, bytes)),
+        );
+        let Some(end) = self.ends.get_mut(&peer) else {
+            return;
+        };
+        end.waiting
+            .entry(lane)
+            .or_default()
+            .extend(pieces.into_iter().filter(|piece| !piece.is_empty()));
+        self.deliver(peer, lane);
+    }
+
+    fn grant(&mut self, number: usize, link: LinkId, lane: Lane, bytes: u32) {
+        let Some(end) = self.ends.get_mut(&(number, link)) else {
+            return;
+        };
+        *end.granted.entry(lane).or_default() += u64::from(bytes);
+        self.deliver((number, link), lane);
+    }
+
+    /// Hands over what waits, as far as it is granted.
+    fn deliver(&mut self, at: (usize, LinkId), lane: Lane) {
+        let mut ready = Vec::new();
+        let Some(end) = self.ends.get_mut(&at) else {
+            return;
+        };
+        let granted = end.granted.entry(lane).or_default();
+        let waiting = end.waiting.entry(lane).or_default();
+        while *granted > 0 {
+            let Some(mut piece) = waiting.pop_front() else {
+                break;
+            };
+            let most = usize::try_from(*granted).unwrap().min(16 * 1024);
+            if piece.len() > most {
+                waiting.push_front(piece.split_off(most));
+            }
+            *granted -= piece.len() as u64;
+            ready.push(piece);
+        }
+        for piece in ready {
+            self.push(
+                at.0,
+                LATENCY,
+                Input::Link(at.1, LinkEvent::Bytes(lane, piece)),
+            );
+        }
+    }
+
+    fn cut(&mut self, number: usize, link: LinkId) {
+        let Some(end) = self.ends.remove(&(number, link)) else {
+            return;
+        };
+        let (host, link) = end.peer;
+        self.ends.remove(&end.peer);
+        self.push(
+            host,
+            LATENCY,
+            Input::Link(link, LinkEvent::Closed(LinkError::Lost)),
+        );
+    }
+}
