@@ -35,42 +35,45 @@ pub(super) struct HashLoad {
     stop: Arc<AtomicBool>,
     next: AtomicUsize,
     results: Mutex<Results>,
-    /// Stores hash pages before the load is answered.
-    keep: Box<dyn Fn(Vec<RowOp>) + Send + Sync>,
+    sink: Box<dyn Sink>,
+}
+
+/// Where hashes go.
+pub(super) trait Sink: Send + Sync + 'static {
+    /// Takes the hash pages of one file, before the results.
+    fn keep(&self, rows: Vec<RowOp>);
+
+    /// Takes one result per file, in order; called once.
+    fn done(&self, files: Vec<Result<HashedFile, StoreError>>);
 }
 
 struct Results {
     files: Vec<Option<Result<HashedFile, StoreError>>>,
     missing: usize,
-    done: Option<Box<dyn FnOnce(Vec<Result<HashedFile, StoreError>>) + Send>>,
 }
 
 impl HashLoad {
-    /// Starts hashing. `keep` gets the hash pages of each file, then `done` one result per file,
-    /// in order. When `stop` is set, the rest fails.
+    /// Starts hashing. When `stop` is set, the rest fails.
     pub(super) fn start(
         paths: Vec<LocalPath>,
         pool: &Pool,
         stop: &Arc<AtomicBool>,
-        keep: impl Fn(Vec<RowOp>) + Send + Sync + 'static,
-        done: impl FnOnce(Vec<Result<HashedFile, StoreError>>) + Send + 'static,
+        sink: impl Sink,
     ) {
         let count = paths.len();
         if count == 0 {
-            return done(Vec::new());
+            return sink.done(Vec::new());
         }
-        let results = Results {
-            files: vec![None; count],
-            missing: count,
-            done: Some(Box::new(done)),
-        };
         let load = Arc::new(HashLoad {
             paths,
             pool: pool.clone(),
             stop: stop.clone(),
             next: AtomicUsize::new(0),
-            results: Mutex::new(results),
-            keep: Box::new(keep),
+            results: Mutex::new(Results {
+                files: vec![None; count],
+                missing: count,
+            }),
+            sink: Box::new(sink),
         });
         for _ in 0..count.min(pool.threads()) {
             let load = load.clone();
@@ -84,15 +87,9 @@ impl HashLoad {
             let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
             results.files[index] = Some(result);
             results.missing -= 1;
-            if results.missing == 0
-                && let Some(done) = results.done.take()
-            {
-                done(
-                    std::mem::take(&mut results.files)
-                        .into_iter()
-                        .flatten()
-                        .collect(),
-                );
+            if results.missing == 0 {
+                let files = std::mem::take(&mut results.files);
+                self.sink.done(files.into_iter().flatten().collect());
             }
         }
     }
@@ -120,7 +117,7 @@ impl HashLoad {
             return Err(StoreError::Changed(path.clone()));
         }
         if !hashed.rows.is_empty() {
-            (self.keep)(hashed.rows);
+            self.sink.keep(hashed.rows);
         }
         Ok(HashedFile {
             file: FileRef {

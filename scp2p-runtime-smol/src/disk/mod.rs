@@ -38,7 +38,9 @@ use std::thread::{self, JoinHandle};
 
 use async_channel::{Receiver, Sender};
 use scp2p_proto::id::{CommitId, LoadId, WriteId};
-use scp2p_proto::storage::{Batch, Load, Loaded, PieceWrite, RowOp, Saved, StoreError, WriteError};
+use scp2p_proto::storage::{
+    Batch, HashedFile, Load, Loaded, PieceWrite, RowOp, Saved, StoreError, WriteError,
+};
 
 use committer::{Committer, StagedBatch, Task};
 use hash::HashLoad;
@@ -94,14 +96,10 @@ impl Disk {
                 });
             }
             Load::Hash(paths) => {
-                let (keeper, stop) = (shared.clone(), self.0.shared.stop.clone());
                 let ordered = self.0.shared.parts.any_batch();
                 self.0.shared.slow(ordered, move || {
-                    let keep = move |rows| keeper.keep(rows);
-                    let pool = shared.slow.clone();
-                    HashLoad::start(paths, &pool, &stop, keep, move |files| {
-                        shared.loaded(id, Ok(Loaded::Hash(files)));
-                    });
+                    let (pool, stop) = (shared.slow.clone(), shared.stop.clone());
+                    HashLoad::start(paths, &pool, &stop, HashAnswer { shared, id });
                 });
             }
             Load::Resume {
@@ -285,17 +283,6 @@ impl Shared {
         }
     }
 
-    /// Stores rows of the driver's own before anything that is committed later.
-    fn keep(&self, rows: Vec<RowOp>) {
-        self.commit(
-            None,
-            Batch {
-                rows,
-                ..Batch::default()
-            },
-        );
-    }
-
     /// Runs a job on a slow thread, after the queued batches if it needs their file work.
     fn slow(self: &Arc<Self>, ordered: bool, job: impl FnOnce() + Send + 'static) {
         if ordered {
@@ -316,6 +303,29 @@ impl Shared {
 
     fn commits(&self) -> MutexGuard<'_, Commits> {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers a hash load.
+struct HashAnswer {
+    shared: Arc<Shared>,
+    id: LoadId,
+}
+
+impl hash::Sink for HashAnswer {
+    fn keep(&self, rows: Vec<RowOp>) {
+        // Before anything that is committed later.
+        self.shared.commit(
+            None,
+            Batch {
+                rows,
+                ..Batch::default()
+            },
+        );
+    }
+
+    fn done(&self, files: Vec<Result<HashedFile, StoreError>>) {
+        self.shared.loaded(self.id, Ok(Loaded::Hash(files)));
     }
 }
 

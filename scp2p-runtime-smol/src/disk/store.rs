@@ -1,12 +1,11 @@
 //! Rows: a durable part in redb and what was committed since in memory.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{self, BTreeMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use redb::{
@@ -35,9 +34,11 @@ pub(super) struct Store {
     path: PathBuf,
     /// How the file is opened, at start and again after it refused a write.
     backing: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
-    /// None while the file cannot be opened.
+    /// None if the file could not be opened again.
     database: RwLock<Option<Database>>,
     staged: Mutex<Staged>,
+    /// Why nothing is written any more.
+    broken: Mutex<Option<StoreError>>,
 }
 
 impl Store {
@@ -53,9 +54,9 @@ impl Store {
     pub(super) fn read(&self, table: Table, key: &Bytes) -> Result<Option<Bytes>, StoreError> {
         // In this order: a row leaves the staged ones only after it can be read from the file.
         if let Some(latest) = lock(&self.staged).latest(table, key) {
-            return Ok(latest);
+            return Ok(latest.value.clone());
         }
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database();
         let database = database.as_ref().ok_or_else(|| self.unavailable())?;
         read_row(database, table, key).map_err(|error| self.failed(&error))
     }
@@ -71,38 +72,66 @@ impl Store {
     }
 
     /// Applies rows in order in one transaction and returns when it is durable. If it fails, none
-    /// of it has happened. A full disk may be tried again; after any other failure of
-    /// the system nobody knows what the file holds, so it refuses until the next start.
+    /// of it has happened, and a full disk may be tried again. After any other failure of the
+    /// system nobody knows what the file holds, so everything is refused until the next start.
+    /// Called from one thread only.
     pub(super) fn apply<'a>(
         &self,
         rows: impl Iterator<Item = &'a RowOp>,
     ) -> Result<(), StoreError> {
+        if let Some(error) = &*lock(&self.broken) {
+            return Err(error.clone());
+        }
+        let number = self.commits()?.saturating_add(1);
+        let written = match self.database().as_ref() {
+            Some(database) => write_rows(database, number, rows),
+            None => return Err(self.unavailable()),
+        };
+        let Err(error) = written else { return Ok(()) };
+        if !is_no_room(&error) {
+            return Err(self.break_down(&error));
+        }
+        // What was refused may be the last step only: the file itself tells.
+        if let Err(error) = self.reopen() {
+            return Err(self.break_down(&error));
+        }
+        if self.commits()? == number {
+            Ok(())
+        } else {
+            Err(StoreError::Full)
+        }
+    }
+
+    fn break_down(&self, error: &Error) -> StoreError {
+        let path = self.path.display();
+        let advice = "check the disk, then start the node again";
+        let failure = StoreError::Failed(format!("{path}: {error}; {advice}"));
+        *lock(&self.broken) = Some(failure.clone());
+        failure
+    }
+
+    /// Opens the file anew, as redb wants it after a failed write.
+    fn reopen(&self) -> Result<(), Error> {
         let mut database = self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if database.is_none() {
-            *database = Some((self.backing)().map_err(|error| self.failed(&error.into()))?);
-        }
-        let open = database.as_ref().ok_or_else(|| self.unavailable())?;
-        let number = commits(open)
-            .map_err(|error| self.failed(&error))?
-            .saturating_add(1);
-        let Err(error) = write_rows(open, number, rows) else {
-            return Ok(());
-        };
-        let failure = self.failed(&error);
-        if failure == StoreError::Full {
-            // What was refused may be the last step only: the file itself tells.
-            *database = None;
-            let reopened = (self.backing)().map_err(|error| self.failed(&error.into()))?;
-            let done = commits(&reopened).map_err(|error| self.failed(&error))? == number;
-            *database = Some(reopened);
-            if done {
-                return Ok(());
-            }
-        }
-        Err(failure)
+        // Closed first: the file is locked.
+        *database = None;
+        *database = Some((self.backing)()?);
+        Ok(())
+    }
+
+    /// How many transactions there were.
+    fn commits(&self) -> Result<u64, StoreError> {
+        let database = self.database();
+        let database = database.as_ref().ok_or_else(|| self.unavailable())?;
+        let number = driver_number(database, COMMITS_KEY).map_err(|error| self.failed(&error))?;
+        Ok(number.unwrap_or(0))
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_backing(
@@ -117,26 +146,22 @@ impl Store {
             Some(found) => return Err(OpenError::Newer { path, found }),
         }
         let saved = read_resident(&database).map_err(damaged)?;
-        let (database, staged) = (RwLock::new(Some(database)), Mutex::default());
+        let (staged, broken) = (Mutex::default(), Mutex::default());
+        let database = RwLock::new(Some(database));
         Ok((
             Store {
                 path,
                 backing: Box::new(backing),
                 database,
                 staged,
+                broken,
             },
             saved,
         ))
     }
 
     fn failed(&self, error: &Error) -> StoreError {
-        match error {
-            Error::Io(error) if is_full(error) => StoreError::Full,
-            error => StoreError::Failed(format!(
-                "{}: {error}; check the disk, then start the node again",
-                self.path.display()
-            )),
-        }
+        StoreError::Failed(format!("{}: {error}", self.path.display()))
     }
 
     fn unavailable(&self) -> StoreError {
@@ -147,13 +172,20 @@ impl Store {
 /// Rows of batches that are not durable yet: for each the values it got, oldest first.
 #[derive(Default)]
 struct Staged {
-    rows: BTreeMap<(Table, Bytes), Vec<(u64, Option<Bytes>)>>,
+    rows: BTreeMap<(Table, Bytes), Vec<StagedValue>>,
+}
+
+/// What a batch made of a row.
+struct StagedValue {
+    seq: u64,
+    value: Option<Bytes>,
 }
 
 impl Staged {
-    fn latest(&self, table: Table, key: &Bytes) -> Option<Option<Bytes>> {
-        let values = self.rows.get(&(table, key.clone()))?;
-        values.last().map(|(_, value)| value.clone())
+    fn latest(&self, table: Table, key: &Bytes) -> Option<&StagedValue> {
+        self.rows
+            .get(&(table, key.clone()))
+            .and_then(|values| values.last())
     }
 
     fn insert(&mut self, seq: u64, rows: &[RowOp]) {
@@ -162,18 +194,20 @@ impl Staged {
                 RowOp::Put(table, key, value) => ((*table, key.clone()), Some(value.clone())),
                 RowOp::Delete(table, key) => ((*table, key.clone()), None),
             };
-            self.rows.entry(row).or_default().push((seq, value));
+            self.rows
+                .entry(row)
+                .or_default()
+                .push(StagedValue { seq, value });
         }
     }
 
     fn remove(&mut self, seq: u64, rows: &[RowOp]) {
         for row in rows {
             let (RowOp::Put(table, key, _) | RowOp::Delete(table, key)) = row;
-            let row = (*table, key.clone());
-            if let Some(values) = self.rows.get_mut(&row) {
-                values.retain(|(at, _)| *at != seq);
-                if values.is_empty() {
-                    self.rows.remove(&row);
+            if let btree_map::Entry::Occupied(mut values) = self.rows.entry((*table, key.clone())) {
+                values.get_mut().retain(|staged| staged.seq != seq);
+                if values.get().is_empty() {
+                    values.remove();
                 }
             }
         }
@@ -238,10 +272,6 @@ fn layout(database: &Database) -> Result<Option<u64>, Error> {
     driver_number(database, LAYOUT_KEY)
 }
 
-fn commits(database: &Database) -> Result<u64, Error> {
-    Ok(driver_number(database, COMMITS_KEY)?.unwrap_or(0))
-}
-
 fn driver_number(database: &Database, key: &str) -> Result<Option<u64>, Error> {
     match database.begin_read()?.open_table(DRIVER) {
         Ok(numbers) => Ok(numbers.get(key)?.map(|number| number.value())),
@@ -268,8 +298,10 @@ fn write_rows<'a>(
         for row in rows {
             let (RowOp::Put(table, key, _) | RowOp::Delete(table, key)) = row;
             let rows = match tables.entry(*table) {
-                Entry::Occupied(open) => open.into_mut(),
-                Entry::Vacant(closed) => closed.insert(write.open_table(definition(*table))?),
+                btree_map::Entry::Occupied(open) => open.into_mut(),
+                btree_map::Entry::Vacant(closed) => {
+                    closed.insert(write.open_table(definition(*table))?)
+                }
             };
             match row {
                 RowOp::Put(_, _, value) => drop(rows.insert(&key[..], &value[..])?),
@@ -289,18 +321,217 @@ fn durable(database: &Database) -> Result<WriteTransaction, Error> {
     Ok(write)
 }
 
+/// Whether the disk is full.
+fn is_no_room(error: &Error) -> bool {
+    if let Error::Io(error) = error {
+        is_full(error)
+    } else {
+        false
+    }
+}
+
 fn open_error(path: &Path, error: Error) -> OpenError {
-    match error {
-        Error::DatabaseAlreadyOpen => OpenError::Busy {
-            path: path.to_owned(),
-        },
-        Error::Io(error) => OpenError::Io {
-            path: path.to_owned(),
-            error,
-        },
-        other => OpenError::Damaged {
-            path: path.to_owned(),
-            reason: other.to_string(),
-        },
+    let path = path.to_owned();
+    if let Error::Io(error) = error {
+        return OpenError::Io { path, error };
+    }
+    if let Error::DatabaseAlreadyOpen = error {
+        return OpenError::Busy { path };
+    }
+    OpenError::Damaged {
+        path,
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::StorageBackend;
+    use redb::backends::FileBackend;
+    use rustix::io::Errno;
+    use std::sync::Arc;
+
+    /// When a disk fails: after how many more writes and flushes, how often, with what.
+    #[derive(Debug, Clone, Copy)]
+    struct Faults {
+        after: u32,
+        times: u32,
+        error: Errno,
+    }
+
+    const SOUND: Faults = Faults {
+        after: 0,
+        times: 0,
+        error: Errno::IO,
+    };
+
+    fn step(faults: &Mutex<Faults>) -> io::Result<()> {
+        let mut faults = lock(faults);
+        if faults.after > 0 {
+            faults.after -= 1;
+        } else if faults.times > 0 {
+            faults.times -= 1;
+            return Err(faults.error.into());
+        }
+        Ok(())
+    }
+
+    #[derive(Debug)]
+    struct Faulty {
+        file: FileBackend,
+        faults: Arc<Mutex<Faults>>,
+    }
+
+    impl StorageBackend for Faulty {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            step(&self.faults)?;
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            step(&self.faults)?;
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            step(&self.faults)?;
+            self.file.write(offset, data)
+        }
+
+        fn close(&self) -> io::Result<()> {
+            self.file.close()
+        }
+    }
+
+    fn open(dir: &Path, faults: &Arc<Mutex<Faults>>) -> (Store, Saved) {
+        let (path, faults) = (dir.join(FILE), faults.clone());
+        let file = path.clone();
+        let backing = move || {
+            let file = FileBackend::new(private_file(&file)?)?;
+            cached().create_with_backend(Faulty {
+                file,
+                faults: faults.clone(),
+            })
+        };
+        Store::with_backing(path, backing).expect("store opens")
+    }
+
+    fn row(key: u32, len: usize) -> RowOp {
+        let key = Bytes::copy_from_slice(&key.to_be_bytes());
+        RowOp::Put(Table::Values, key, vec![7; len].into())
+    }
+
+    fn has(store: &Store, key: u32) -> bool {
+        let key = Bytes::copy_from_slice(&key.to_be_bytes());
+        store.read(Table::Values, &key).expect("readable").is_some()
+    }
+
+    /// Applies row 1, then row 2 with these faults, then row 3 without; what the two said, and
+    /// which rows are there before and after a restart.
+    fn run(faults: Faults) -> ([Result<(), StoreError>; 2], [[bool; 3]; 2]) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let switch = Arc::new(Mutex::new(SOUND));
+        let (store, _) = open(dir.path(), &switch);
+        store.apply([row(1, 10)].iter()).expect("sound");
+        *lock(&switch) = faults;
+        let second = store.apply([row(2, 2_000_000)].iter());
+        *lock(&switch) = SOUND;
+        let results = [second, store.apply([row(3, 10)].iter())];
+        let before = [1, 2, 3].map(|key| store.database().is_some() && has(&store, key));
+        drop(store);
+        let (store, _) = open(dir.path(), &switch);
+        (results, [before, [1, 2, 3].map(|key| has(&store, key))])
+    }
+
+    /// At whichever step there is no room, the transaction has happened or has not, as it
+    /// says, and the store goes on when there is room again.
+    #[test]
+    fn a_full_disk_loses_nothing_and_is_outlived() {
+        let mut refused = 0;
+        for after in 0..40 {
+            let ([second, third], rows) = run(Faults {
+                after,
+                times: 1,
+                error: Errno::NOSPC,
+            });
+            assert_eq!(third, Ok(()), "{after}");
+            assert_eq!(rows, [[true, second.is_ok(), true]; 2], "{after}");
+            refused += u32::from(second == Err(StoreError::Full));
+        }
+        assert!((1..40).contains(&refused), "{refused}");
+    }
+
+    /// A flush that failed is not tried again, nor is a store used whose last transaction
+    /// may or may not have happened: only a new start finds out what the disk holds.
+    #[test]
+    fn nothing_is_written_once_the_disk_is_not_to_be_trusted() {
+        let mut broken = 0;
+        for (after, times, error) in (0..40).flat_map(|after| {
+            [
+                (after, 1, Errno::IO),
+                (after, 99, Errno::IO),
+                (after, 99, Errno::NOSPC),
+            ]
+        }) {
+            let ([second, third], [_, rows]) = run(Faults {
+                after,
+                times,
+                error,
+            });
+            let case = (after, times, error, &second, &third);
+            assert!(rows[0], "{case:?}");
+            match &second {
+                Ok(()) => assert!(rows[1], "{case:?}"),
+                Err(StoreError::Failed(_)) => {
+                    assert_eq!(third, second, "{case:?}");
+                    assert!(!rows[2], "{case:?}");
+                    broken += 1;
+                }
+                other => panic!("neither done nor broken: {other:?}"),
+            }
+        }
+        assert!(broken > 3);
+    }
+
+    #[test]
+    fn a_newer_layout_is_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (store, _) = Store::open(dir.path()).expect("store opens");
+        if let Some(database) = store.database().as_ref() {
+            let write = durable(database).expect("transaction");
+            write
+                .open_table(DRIVER)
+                .expect("table")
+                .insert(LAYOUT_KEY, LAYOUT + 1)
+                .expect("row");
+            write.commit().expect("commit");
+        }
+        drop(store);
+        let opened = Store::open(dir.path()).map(drop);
+        assert!(matches!(opened, Err(OpenError::Newer { found, .. }) if found == LAYOUT + 1));
+    }
+
+    #[test]
+    fn a_batch_that_is_given_up_uncovers_what_was_before() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (store, _) = Store::open(dir.path()).expect("store opens");
+        let key = Bytes::copy_from_slice(&1u32.to_be_bytes());
+        let delete = [RowOp::Delete(Table::Values, key)];
+        store.stage(1, &[row(1, 10)]);
+        store.stage(2, &delete);
+        assert!(!has(&store, 1));
+        store.unstage(2, &delete);
+        assert!(has(&store, 1));
+        store.unstage(1, &[row(1, 10)]);
+        assert!(!has(&store, 1));
     }
 }

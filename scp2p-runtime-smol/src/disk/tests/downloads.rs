@@ -48,9 +48,11 @@ fn resume_with(
         kind: OutboardKind::Subtrees,
         verified,
     };
-    rig.load(load).map(|loaded| match loaded {
-        Loaded::Resume(found) => found,
-        other => panic!("not a resume: {other:?}"),
+    rig.load(load).map(|loaded| {
+        let Loaded::Resume(found) = loaded else {
+            panic!("not a resume: {loaded:?}")
+        };
+        found
     })
 }
 

@@ -146,7 +146,10 @@ fn pieces_come_from_unchanged_files_only() {
     let rig = Rig::open(&dir.path().join("data"));
     let data = bytes(600_000);
     let path = file(dir.path(), "served", &data);
-    let served = hash(&rig, &[path.clone()]).remove(0).expect("hashed").file;
+    let served = hash(&rig, std::slice::from_ref(&path))
+        .remove(0)
+        .expect("hashed")
+        .file;
     let piece = |served: &FileRef, offset, len| {
         rig.load(Load::Piece {
             file: served.clone(),

@@ -42,28 +42,34 @@ impl Rig {
     fn load(&self, load: Load) -> Result<Loaded, StoreError> {
         let id = LoadId(self.id());
         self.disk.load(id, load);
-        match self.next() {
-            DiskEvent::Loaded(answered, result) if answered == id => result,
-            other => panic!("not the load's answer: {other:?}"),
-        }
+        let event = self.next();
+        let DiskEvent::Loaded(answered, result) = event else {
+            panic!("not the load's answer: {other:?}", other = event);
+        };
+        assert_eq!(answered, id);
+        result
     }
 
     fn write(&self, piece: PieceWrite) -> Result<(), WriteError> {
         let id = WriteId(self.id());
         self.disk.write(id, piece);
-        match self.next() {
-            DiskEvent::Written(answered, result) if answered == id => result,
-            other => panic!("not the write's answer: {other:?}"),
-        }
+        let event = self.next();
+        let DiskEvent::Written(answered, result) = event else {
+            panic!("not the write's answer: {other:?}", other = event);
+        };
+        assert_eq!(answered, id);
+        result
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let id = CommitId(self.id());
         self.disk.commit(id, batch);
-        match self.next() {
-            DiskEvent::Committed(answered, result) if answered == id => result,
-            other => panic!("not the commit's answer: {other:?}"),
-        }
+        let event = self.next();
+        let DiskEvent::Committed(answered, result) = event else {
+            panic!("not the commit's answer: {other:?}", other = event);
+        };
+        assert_eq!(answered, id);
+        result
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Option<Bytes> {

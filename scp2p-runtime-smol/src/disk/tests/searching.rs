@@ -220,7 +220,7 @@ fn a_new_manifest_replaces_the_old_entries() {
     let rig = Rig::open(dir.path());
     index(&rig, &[manifest(1, "t", "", vec![item("old.txt", &[])])]);
     let new = manifest(1, "t", "", vec![item("new.txt", &[])]);
-    index(&rig, &[new.clone()]);
+    index(&rig, std::slice::from_ref(&new));
     index(&rig, &[new]);
     assert_eq!(places(&rig, "txt"), ["new.txt"]);
     let unknown = IndexOp::Set(ShareId([9; 32]), ManifestId([9; 32]));
