@@ -12,7 +12,7 @@ use super::error::on_path;
 
 /// Reads a piece of a file that is as it was when it was hashed, into a buffer of its own.
 ///
-/// The file is opened anew for each piece: that costs a fiftieth of reading one, and no open
+/// The file is opened anew for each piece: that costs little against reading one, and no open
 /// file outlives a deletion or a replacement.
 pub(super) fn read_piece(file: &FileRef, offset: u64, len: u32) -> Result<Bytes, StoreError> {
     let changed = || StoreError::Changed(file.path.clone());

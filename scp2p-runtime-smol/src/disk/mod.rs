@@ -39,7 +39,7 @@ use std::thread::{self, JoinHandle};
 use async_channel::{Receiver, Sender};
 use scp2p_proto::id::{CommitId, LoadId, WriteId};
 use scp2p_proto::storage::{
-    Batch, HashedFile, Load, Loaded, PieceWrite, RowOp, Saved, StoreError, WriteError,
+    Batch, HashedFile, Load, Loaded, PieceWrite, Resumed, RowOp, Saved, StoreError, WriteError,
 };
 
 use committer::{Committer, StagedBatch, Task};
@@ -119,6 +119,9 @@ impl Disk {
                 };
                 self.0.shared.slow(ordered, move || {
                     let found = resume.run(&shared.store, &shared.stop);
+                    if let Ok(Resumed::Complete(_) | Resumed::Occupied) = found {
+                        shared.parts.forget(&resume.part);
+                    }
                     shared.loaded(id, found.map(Loaded::Resume));
                 });
             }
@@ -272,15 +275,21 @@ impl Shared {
     fn write(self: &Arc<Self>, id: WriteId, piece: PieceWrite) {
         let shared = self.clone();
         if self.parts.begin_write(&piece.part, piece.size) {
-            self.quick.run(move || {
-                let result = parts::write_piece(&piece);
-                shared.parts.end_write(&piece.part);
-                let _ = shared.events.try_send(DiskEvent::Written(id, result));
-            });
-        } else {
-            // A queued batch may discard what this would write.
-            self.then(move || shared.write(id, piece));
+            self.quick.run(move || shared.finish_write(id, &piece));
+            return;
         }
+        // A queued batch may discard what this would write.
+        self.then(move || {
+            shared.parts.begin_ordered_write(&piece.part, piece.size);
+            let quick = shared.quick.clone();
+            quick.run(move || shared.finish_write(id, &piece));
+        });
+    }
+
+    fn finish_write(&self, id: WriteId, piece: &PieceWrite) {
+        let result = parts::write_piece(piece);
+        self.parts.end_write(&piece.part);
+        let _ = self.events.try_send(DiskEvent::Written(id, result));
     }
 
     /// Runs a job on a slow thread, after the queued batches if it needs their file work.

@@ -11,14 +11,13 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pwrite};
 use scp2p_proto::limits::CHUNK_LEN;
+use scp2p_proto::path::PART_SUFFIX;
 use scp2p_proto::storage::{Batch, PartRef, PieceWrite, Proof, StoreError, WriteError};
 
 use super::beneath::{Root, ancestors};
 use super::error::{beneath, place};
 use super::files::{is_plain, size_of};
 
-/// What the name of an unfinished file ends with.
-pub(super) const SUFFIX: &str = ".part";
 /// More files than this are made durable by flushing their file system once:
 /// that takes about as long as flushing a few files one by one.
 const ONE_BY_ONE_MAX: usize = 8;
@@ -147,7 +146,7 @@ fn discard(part: &PartRef) -> Result<(), StoreError> {
     let Ok(folder) = root.parent(part.rel.as_str()) else {
         return Ok(());
     };
-    let name = format!("{}{SUFFIX}", part.rel.file_name());
+    let name = format!("{}{PART_SUFFIX}", part.rel.file_name());
     match statat(&folder, &*name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if is_plain(&stat) => match unlinkat(&folder, &*name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -232,7 +231,7 @@ fn finish(part: &PartRef, size: Option<u64>, syncer: &mut Syncer) -> Result<(), 
 }
 
 fn move_to_name(folder: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let part = format!("{name}{SUFFIX}");
+    let part = format!("{name}{PART_SUFFIX}");
     match renameat_with(folder, &*part, folder, name, RenameFlags::NOREPLACE) {
         // Not every file system knows the flag.
         Err(Errno::INVAL | Errno::NOSYS) => match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -275,7 +274,7 @@ const WRITE: OFlags = OFlags::WRONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTT
 
 /// The place of a part file below its root.
 fn part_name(part: &PartRef) -> String {
-    format!("{}{SUFFIX}", part.rel)
+    format!("{}{PART_SUFFIX}", part.rel)
 }
 
 /// That an opened part is a plain file with no other name, so that writing it
@@ -305,15 +304,29 @@ struct PartUse {
     size: Option<u64>,
 }
 
+impl PartUse {
+    fn is_idle(&self) -> bool {
+        self.writes == 0 && self.batches == 0 && self.size.is_none()
+    }
+}
+
 impl Parts {
     /// Counts a piece in, unless a queued batch comes first.
     pub(super) fn begin_write(&self, part: &PartRef, size: u64) -> bool {
         let mut uses = self.lock();
-        let part = uses.entry(part.clone()).or_default();
-        part.size = Some(size);
-        let free = part.batches == 0;
-        part.writes += u32::from(free);
-        free
+        let state = uses.entry(part.clone()).or_default();
+        state.size = Some(size);
+        let is_free = state.batches == 0;
+        state.writes += u32::from(is_free);
+        is_free
+    }
+
+    /// Counts a piece in whose turn has come; batches that are queued now come after it.
+    pub(super) fn begin_ordered_write(&self, part: &PartRef, size: u64) {
+        let mut uses = self.lock();
+        let state = uses.entry(part.clone()).or_default();
+        state.size = Some(size);
+        state.writes += 1;
     }
 
     /// Counts a piece out.
@@ -357,7 +370,7 @@ impl Parts {
         for part in parts_of(batch) {
             if let Some(state) = uses.get_mut(part) {
                 state.batches = state.batches.saturating_sub(1);
-                if state.batches == 0 && state.writes == 0 && state.size.is_none() {
+                if state.is_idle() {
                     uses.remove(part);
                 }
             }
@@ -373,9 +386,14 @@ impl Parts {
         self.lock().get(part).and_then(|part| part.size)
     }
 
-    fn forget(&self, part: &PartRef) {
-        if let Some(part) = self.lock().get_mut(part) {
-            part.size = None;
+    /// Forgets how large a part becomes: there is none any more.
+    pub(super) fn forget(&self, part: &PartRef) {
+        let mut uses = self.lock();
+        if let Some(state) = uses.get_mut(part) {
+            state.size = None;
+            if state.is_idle() {
+                uses.remove(part);
+            }
         }
     }
 

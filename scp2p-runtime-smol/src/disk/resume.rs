@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use scp2p_proto::content::{Bitmap, chunk_count, chunk_len};
 use scp2p_proto::id::ContentId;
 use scp2p_proto::limits::CHUNK_LEN;
+use scp2p_proto::path::PART_SUFFIX;
 use scp2p_proto::storage::{
     FileRef, LocalPath, OUTBOARD_PAGE, OutboardKind, PartRef, Resumed, StoreError, Table,
     outboard_key,
@@ -18,7 +19,7 @@ use scp2p_proto::storage::{
 use super::beneath::Root;
 use super::error::{beneath, place};
 use super::files::{is_plain, mtime_of, read_exactly, size_of};
-use super::parts::{SUFFIX, check_own, subtree};
+use super::parts::{check_own, subtree};
 use super::store::Store;
 
 const READ: OFlags = OFlags::RDONLY
@@ -75,7 +76,7 @@ impl Resume {
     }
 
     fn open_part(&self, folder: &OwnedFd) -> Result<Option<(File, u64)>, StoreError> {
-        let name = format!("{}{SUFFIX}", self.part.rel.file_name());
+        let name = format!("{}{PART_SUFFIX}", self.part.rel.file_name());
         match openat(folder, &*name, READ, Mode::empty()) {
             Ok(file) => {
                 let len = check_own(&self.part, &file)?;

@@ -403,3 +403,39 @@ fn a_piece_after_a_discard_stays_and_one_before_goes() {
         assert_eq!(fs::read(root.join("x.part")).expect("part"), b"2nd");
     }
 }
+
+#[test]
+fn what_is_discarded_last_is_gone() {
+    let (_dir, root, rig) = places();
+    let part = part(&root, "x");
+    let discard = || Batch {
+        discard: vec![part.clone()],
+        ..Batch::default()
+    };
+    for round in 0..50 {
+        rig.disk.commit(CommitId(2 * round), discard());
+        rig.disk.write(WriteId(round), piece(&part, b"between", 0));
+        rig.disk.commit(CommitId(2 * round + 1), discard());
+        for _ in 0..3 {
+            rig.next();
+        }
+        assert_eq!(fs::read_dir(&root).expect("folder").count(), 0);
+    }
+}
+
+#[test]
+fn a_full_have_map_spares_hashing_what_was_moved() {
+    let (_dir, root, rig) = places();
+    let (part, data) = (part(&root, "x"), bytes(2 * CHUNK));
+    let mut all = none_verified(&data);
+    (0..2).for_each(|index| drop(all.set(index)));
+    // Another content of the size: it shows whether it was hashed.
+    file(&root, "x", &vec![1; data.len()]);
+    assert!(matches!(
+        resume_with(&rig, &part, &data, all.clone()),
+        Ok(Resumed::Complete(_))
+    ));
+    assert_eq!(resume(&rig, &part, &data), Ok(Resumed::Occupied));
+    file(&root, "x.part", &data);
+    assert_eq!(resume_with(&rig, &part, &data, all), Ok(Resumed::Occupied));
+}
