@@ -1,9 +1,11 @@
 //! Bodies of the fuzz targets. Each takes any bytes and panics only on a defect; the corpus
 //! in `fuzz/corpus` is replayed by the tests.
 
+mod record;
 mod session;
 mod wire;
 
+pub use record::record;
 pub use session::session;
 pub use wire::wire;
 
@@ -25,6 +27,11 @@ mod tests {
             files += 1;
         }
         assert!(files > 0, "the corpus of {target} is empty");
+    }
+
+    #[test]
+    fn record_corpus() {
+        replay("record", record);
     }
 
     #[test]

@@ -64,14 +64,11 @@ impl FromStr for ShareLink {
         let bytes = tolerant_base64()
             .decode(payload.trim_end_matches('=').as_bytes())
             .map_err(|_| ParseLinkError::Base64)?;
-        let Some((id, key)) = bytes
-            .split_first_chunk()
-            .filter(|(_, key)| key.len() == ShareKey::LEN)
-        else {
-            return Err(ParseLinkError::Length(bytes.len()));
-        };
-        let key = ShareKey::from_slice(key).ok_or(ParseLinkError::Length(bytes.len()))?;
-        if key.share_id() != ShareId(*id) {
+        let (id, key) = bytes
+            .split_at_checked(ShareId::LEN)
+            .and_then(|(id, key)| Some((ShareId::from_slice(id)?, ShareKey::from_slice(key)?)))
+            .ok_or(ParseLinkError::Length(bytes.len()))?;
+        if key.share_id() != id {
             return Err(ParseLinkError::Mismatch);
         }
         Ok(ShareLink {
@@ -165,16 +162,10 @@ fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        match (byte, escaped(after)) {
-            (b'%', Some((value, after))) => {
-                decoded.push(value);
-                rest = after;
-            }
-            _ => {
-                decoded.push(byte);
-                rest = after;
-            }
-        }
+        let unescaped = if byte == b'%' { escaped(after) } else { None };
+        let (byte, after) = unescaped.unwrap_or((byte, after));
+        decoded.push(byte);
+        rest = after;
     }
     String::from_utf8_lossy(&decoded).into_owned()
 }

@@ -1,0 +1,66 @@
+//! Records and links from anybody.
+
+use alloc::string::ToString;
+
+use crate::id::DhtKey;
+use crate::record::{
+    Manifest, Providers, ShareHead, ShareLink, ValueError, ValueKind, classify, head_key,
+    manifest_key, providers_key,
+};
+use crate::time::UnixTime;
+
+/// The record target: the bytes as every kind of record, as a DHT value and as a link. What can be
+/// read must mean the same after it was written and read again.
+pub fn record(data: &[u8]) {
+    if let Ok(manifest) = Manifest::decode(data) {
+        check_manifest(&manifest);
+    }
+    if let Ok(head) = ShareHead::decode(data) {
+        assert_eq!(ShareHead::decode(&head.encode()), Ok(head));
+    }
+    if let Ok(providers) = Providers::decode(data) {
+        assert_eq!(Providers::decode(&providers.encode()), Ok(providers));
+    }
+    check_value(data);
+    if let Ok(link) = str::from_utf8(data)
+        .unwrap_or_default()
+        .parse::<ShareLink>()
+    {
+        assert_eq!(link.to_string().parse(), Ok(link));
+    }
+}
+
+fn check_manifest(manifest: &Manifest) {
+    for bytes in [manifest.encode(), manifest.encode_compact()] {
+        assert_eq!(Manifest::decode(&bytes).as_ref(), Ok(manifest));
+    }
+    if manifest.verify(UnixTime(0)).is_ok() {
+        assert_eq!(manifest.key.share_id(), manifest.share);
+        assert!(manifest.signature.is_some(), "nobody signed it");
+    }
+}
+
+/// A value is kept under one key, that of its content, or under none.
+fn check_value(data: &[u8]) {
+    let nowhere = DhtKey([0; 32]);
+    let verdict = classify(&nowhere, data);
+    assert!(verdict.is_err(), "a key that nothing hashes to");
+    if verdict != Err(ValueError::WrongKey) {
+        return;
+    }
+    let kept = place(data).and_then(|place| Some((place, classify(&place, data).ok()?)));
+    let (place, kind) = kept.expect("a record is kept under its own key");
+    let from_kind = match kind {
+        ValueKind::Head(head) => head_key(&head.share),
+        ValueKind::Providers(providers) => providers_key(&providers.content),
+        ValueKind::Manifest(manifest) => manifest_key(&manifest.id()),
+    };
+    assert_eq!(place, from_kind);
+}
+
+fn place(data: &[u8]) -> Option<DhtKey> {
+    let head = ShareHead::decode(data).map(|head| head_key(&head.share));
+    let providers = || Providers::decode(data).map(|list| providers_key(&list.content));
+    let manifest = || Manifest::decode(data).map(|manifest| manifest_key(&manifest.id()));
+    head.or_else(|_| providers()).or_else(|_| manifest()).ok()
+}
