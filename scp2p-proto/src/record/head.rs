@@ -48,7 +48,7 @@ impl ShareHead {
         })
     }
 
-    /// The head as it is sent and stored, at most 330 bytes.
+    /// The head as it is sent and stored, at most 335 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(336);
         w.map(5);
