@@ -98,32 +98,33 @@ impl Handle {
 
     /// Publishes files as the next revision of an own share; returns when it is durable.
     pub async fn publish(&self, publish: Publish) -> Result<Published, CommandError> {
-        match self.command(Command::Publish(publish)).await? {
-            Reply::Published {
-                share,
-                seq,
-                manifest,
-                items,
-                bytes,
-                link,
-            } => Ok(Published {
-                share,
-                seq,
-                manifest,
-                items,
-                bytes,
-                link,
-            }),
-            other => unreachable!("the node answers publish by Published, not {other:?}"),
-        }
+        let Reply::Published {
+            share,
+            seq,
+            manifest,
+            items,
+            bytes,
+            link,
+        } = self.command(Command::Publish(publish)).await?
+        else {
+            unreachable!("the node answers publish by Published");
+        };
+        Ok(Published {
+            share,
+            seq,
+            manifest,
+            items,
+            bytes,
+            link,
+        })
     }
 
     /// Follows a share; returns when that is durable. The catalog may arrive later.
     pub async fn subscribe(&self, link: ShareLink) -> Result<Subscribed, CommandError> {
-        match self.command(Command::Subscribe(link)).await? {
-            Reply::Subscribed { share, new } => Ok(Subscribed { share, new }),
-            other => unreachable!("the node answers subscribe by Subscribed, not {other:?}"),
-        }
+        let Reply::Subscribed { share, new } = self.command(Command::Subscribe(link)).await? else {
+            unreachable!("the node answers subscribe by Subscribed");
+        };
+        Ok(Subscribed { share, new })
     }
 
     /// Stops following a share.
@@ -133,44 +134,45 @@ impl Handle {
 
     /// Looks for newer revisions now, of one share or of all.
     pub async fn sync(&self, share: Option<ShareId>) -> Result<Synced, CommandError> {
-        match self.command(Command::Sync(share)).await? {
-            Reply::Synced { shares, updated } => Ok(Synced { shares, updated }),
-            other => unreachable!("the node answers sync by Synced, not {other:?}"),
-        }
+        let Reply::Synced { shares, updated } = self.command(Command::Sync(share)).await? else {
+            unreachable!("the node answers sync by Synced");
+        };
+        Ok(Synced { shares, updated })
     }
 
     /// The newest catalog known of an own or subscribed share.
     pub async fn browse(&self, share: ShareId) -> Result<Manifest, CommandError> {
-        match self.command(Command::Browse(share)).await? {
-            Reply::Catalog(manifest) => Ok(*manifest),
-            other => unreachable!("the node answers browse by Catalog, not {other:?}"),
-        }
+        let Reply::Catalog(manifest) = self.command(Command::Browse(share)).await? else {
+            unreachable!("the node answers browse by Catalog");
+        };
+        Ok(*manifest)
     }
 
     /// The link of an own or subscribed share.
     pub async fn link(&self, share: ShareId) -> Result<ShareLink, CommandError> {
-        match self.command(Command::Link(share)).await? {
-            Reply::Link(link) => Ok(link),
-            other => unreachable!("the node answers link by Link, not {other:?}"),
-        }
+        let Reply::Link(link) = self.command(Command::Link(share)).await? else {
+            unreachable!("the node answers link by Link");
+        };
+        Ok(link)
     }
 
     /// Starts a download; returns when that is durable.
     pub async fn get(&self, get: Get) -> Result<Started, CommandError> {
-        match self.command(Command::Get(get)).await? {
-            Reply::Started {
-                download,
-                items,
-                bytes,
-                refused,
-            } => Ok(Started {
-                download,
-                items,
-                bytes,
-                refused,
-            }),
-            other => unreachable!("the node answers get by Started, not {other:?}"),
-        }
+        let Reply::Started {
+            download,
+            items,
+            bytes,
+            refused,
+        } = self.command(Command::Get(get)).await?
+        else {
+            unreachable!("the node answers get by Started");
+        };
+        Ok(Started {
+            download,
+            items,
+            bytes,
+            refused,
+        })
     }
 
     /// Ends a download and deletes its partial files.

@@ -19,6 +19,7 @@
 mod addresses;
 mod clock;
 mod disk;
+mod driver;
 mod entropy;
 mod events;
 mod handle;

@@ -168,21 +168,22 @@ impl Net {
         self.peers[peer]
             .events
             .iter()
-            .map(|(_, event)| match event {
-                LinkEvent::Room(of, room) if *of == lane => u64::from(*room),
-                _ => 0,
+            .filter_map(|(_, event)| {
+                let LinkEvent::Room(of, room) = event else {
+                    return None;
+                };
+                (*of == lane).then_some(u64::from(*room))
             })
             .sum()
     }
 
     fn has_closed(&self, peer: usize) -> Option<LinkError> {
-        self.peers[peer]
-            .events
-            .iter()
-            .find_map(|(_, event)| match event {
-                LinkEvent::Closed(why) => Some(*why),
-                _ => None,
-            })
+        self.peers[peer].events.iter().find_map(|(_, event)| {
+            let LinkEvent::Closed(why) = event else {
+                return None;
+            };
+            Some(*why)
+        })
     }
 
     fn got(&self, peer: usize, lane: Lane) -> &[u8] {
@@ -193,13 +194,12 @@ impl Net {
 const OPENING: Duration = Duration::from_secs(5);
 
 fn info(net: &Net, peer: usize) -> Option<&LinkInfo> {
-    net.peers[peer]
-        .events
-        .iter()
-        .find_map(|(_, event)| match event {
-            LinkEvent::Dialed(info) | LinkEvent::Accepted(info) => Some(info),
-            _ => None,
-        })
+    net.peers[peer].events.iter().find_map(|(_, event)| {
+        let (LinkEvent::Dialed(info) | LinkEvent::Accepted(info)) = event else {
+            return None;
+        };
+        Some(info)
+    })
 }
 
 fn frame(n: u8, len: usize) -> Frame {

@@ -134,11 +134,6 @@ impl TcpLinks {
         self.shared.spawn(task);
     }
 
-    /// Whether this link is one of these and not closed.
-    pub(crate) fn has(&self, id: LinkId) -> bool {
-        self.links.contains_key(&id)
-    }
-
     /// Sends a frame, which is copied only to be encrypted.
     pub(crate) fn send(&mut self, id: LinkId, frame: Frame) {
         self.tell(id, ToLink::Send(frame));
