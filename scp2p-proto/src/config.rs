@@ -27,7 +27,7 @@ pub struct Config {
     pub republish_interval: Duration,
     /// Per-item provider records written per share and republishing.
     pub item_records_max: u32,
-    /// Chunks being read and sent to one peer at a time.
+    /// Chunks being read for one session at a time; small pieces count by their bytes.
     pub uploads_per_peer_max: u32,
     /// Files downloaded at a time.
     pub files_at_once_max: u32,
@@ -45,7 +45,7 @@ impl Default for Config {
             poll_interval: Duration::from_secs(60),
             republish_interval: Duration::from_secs(240),
             item_records_max: 64,
-            uploads_per_peer_max: 2,
+            uploads_per_peer_max: 4,
             files_at_once_max: 64,
         }
     }

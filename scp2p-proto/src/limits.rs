@@ -168,3 +168,9 @@ pub const SYNCS_MAX: usize = 16;
 pub const SYNC_TIME_MAX: Duration = Duration::from_secs(30);
 /// Manifests kept in memory for peers that ask, each up to 1 MiB.
 pub const MANIFESTS_CACHED_MAX: usize = 16;
+/// Chunks that one session may have asked for and not got; its tickets are bounded by the same number.
+pub const UPLOAD_QUEUE_MAX: usize = TICKETS_MAX as usize;
+/// Small pieces being read for one session at a time: enough to keep the disk's threads busy.
+pub const UPLOAD_LOADS_MAX: u32 = 32;
+/// Requests for hashes being answered at a time; each holds up to a MiB while its pages are read.
+pub const HASH_REQUESTS_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! Who is connected: what the components may look at.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -15,6 +15,8 @@ pub(crate) struct Roster {
     sessions: BTreeMap<NodeKey, Vec<Session>>,
     /// Where we can be reached, for provider records and peer exchange, as Peers made it out.
     pub own_addrs: Vec<PeerAddr>,
+    /// Links on which frames wait for room.
+    held_up: BTreeSet<LinkId>,
 }
 
 /// An authenticated session.
@@ -71,6 +73,19 @@ impl Roster {
             .filter_map(|key| Some((key, self.session(key)?)))
     }
 
+    /// Whether a session is up on this link.
+    pub(crate) fn is_up(&self, link: LinkId) -> bool {
+        self.sessions
+            .values()
+            .flatten()
+            .any(|session| session.link == link)
+    }
+
+    /// Whether frames wait for room on this link, so that nothing should be loaded for it.
+    pub(crate) fn is_held_up(&self, link: LinkId) -> bool {
+        self.held_up.contains(&link)
+    }
+
     /// How many peers are connected.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
@@ -83,6 +98,15 @@ impl Roster {
 
     pub(crate) fn add(&mut self, peer: NodeKey, session: Session) {
         self.sessions.entry(peer).or_default().push(session);
+    }
+
+    /// Notes whether frames wait on a link.
+    pub(super) fn hold_up(&mut self, link: LinkId, waiting: bool) {
+        if waiting {
+            self.held_up.insert(link);
+        } else {
+            self.held_up.remove(&link);
+        }
     }
 
     /// Removes a session; true if it was the peer's last.

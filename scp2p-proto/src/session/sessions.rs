@@ -382,17 +382,18 @@ impl Sessions {
             return;
         };
         link.room.add(lane, bytes);
+        let was_held_up = self.roster.is_held_up(step.id);
         self.pump(step.id, step.out);
-        let Some(link) = self.links.get(&step.id) else {
-            return;
-        };
-        if let State::Up(up) = &link.state
-            && link.room.is_empty()
+        if let Some(Link {
+            state: State::Up(up),
+            ..
+        }) = self.links.get(&step.id)
+            && was_held_up
+            && !self.roster.is_held_up(step.id)
         {
-            step.heard.push_back(SessionEvent::Room {
-                key: up.key,
-                link: step.id,
-            });
+            let key = up.key;
+            step.heard
+                .push_back(SessionEvent::Room { key, link: step.id });
         }
     }
 
@@ -690,6 +691,7 @@ impl Sessions {
             }
             out.push_back(Output::Send(id, lane, frame));
         }
+        self.roster.hold_up(id, !link.room.is_empty());
     }
 
     fn is_bound(&self, id: LinkId) -> bool {
@@ -731,6 +733,7 @@ impl Sessions {
         let Some(link) = self.links.remove(&id) else {
             return;
         };
+        self.roster.hold_up(id, false);
         match link.state {
             State::Up(mut up) => {
                 let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();

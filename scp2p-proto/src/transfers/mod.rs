@@ -1,6 +1,7 @@
 //! Transfers: downloads from many peers at once, and uploads (SPECIFICATION §7).
 
 mod downloads;
+mod sources;
 mod uploads;
 
 use alloc::vec::Vec;
@@ -76,7 +77,7 @@ impl Transfers {
 
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.downloads.on_down(cx, peer);
-        self.uploads.on_down(peer);
+        self.uploads.on_down(cx);
     }
 
     pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, _peer: NodeKey, link: LinkId) {
@@ -90,35 +91,35 @@ impl Transfers {
     pub(crate) fn on_get_chunk(
         &mut self,
         cx: &mut Cx<'_>,
-        from: NodeKey,
+        _from: NodeKey,
         ticket: Ticket,
         content: ContentId,
         index: u32,
     ) {
-        self.uploads.on_get_chunk(cx, from, ticket, content, index);
+        self.uploads.on_get_chunk(cx, ticket, content, index);
     }
 
     pub(crate) fn on_get_chunk_hashes(
         &mut self,
         cx: &mut Cx<'_>,
-        from: NodeKey,
+        _from: NodeKey,
         ticket: Ticket,
         content: ContentId,
     ) {
-        self.uploads.on_get_chunk_hashes(cx, from, ticket, content);
+        self.uploads.on_get_chunk_hashes(cx, ticket, content);
     }
 
     pub(crate) fn on_get_subtrees(
         &mut self,
         cx: &mut Cx<'_>,
-        from: NodeKey,
+        _from: NodeKey,
         ticket: Ticket,
         content: ContentId,
         level: u8,
         page: u32,
     ) {
         self.uploads
-            .on_get_subtrees(cx, from, ticket, content, level, page);
+            .on_get_subtrees(cx, ticket, content, level, page);
     }
 
     pub(crate) fn on_have(

@@ -1,0 +1,160 @@
+//! Downloads between nodes: every byte right, whoever serves it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
+use scp2p_proto::event::Event;
+use scp2p_proto::id::{DownloadId, ShareId};
+use scp2p_proto::storage::LocalPath;
+use scp2p_proto::view::DownloadState;
+
+const SIZES: [usize; 6] = [0, 1, 262_143, 262_144, 262_145, 3_000_000];
+
+fn bytes(size: usize, salt: u8) -> Vec<u8> {
+    (0..size).map(|place| (place % 251) as u8 ^ salt).collect()
+}
+
+/// A hub, a publisher of one file of each size, and a subscriber that has the catalog.
+fn published(world: &mut World) -> (usize, usize, usize, ShareId) {
+    let hub = world.add(&[]);
+    let publisher = world.add(&[hub]);
+    for size in SIZES {
+        world.hosts[publisher]
+            .disk
+            .put(&format!("/files/{size}"), bytes(size, 0));
+    }
+    world.pass(Duration::from_secs(2));
+    let publish = Publish {
+        name: "share".into(),
+        paths: vec![LocalPath("/files".into())],
+        title: None,
+        description: None,
+        tags: None,
+        visibility: None,
+    };
+    let Ok(Reply::Published { link, share, .. }) = world.run(publisher, Command::Publish(publish))
+    else {
+        panic!("not published")
+    };
+    let subscriber = subscribe(world, hub, link);
+    (hub, publisher, subscriber, share)
+}
+
+fn subscribe(world: &mut World, hub: usize, link: scp2p_proto::record::ShareLink) -> usize {
+    let subscriber = world.add(&[hub]);
+    world
+        .run(subscriber, Command::Subscribe(link))
+        .expect("subscribed");
+    world.until("the catalog", |world| {
+        world.node(subscriber).subscriptions()[0].seq == 1
+    });
+    subscriber
+}
+
+fn get(world: &mut World, number: usize, share: ShareId) -> DownloadId {
+    let get = Get {
+        what: GetWhat::Share { share, path: None },
+        root: LocalPath("/got".into()),
+    };
+    match world.run(number, Command::Get(get)) {
+        Ok(Reply::Started { download, .. }) => download,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn finish(world: &mut World, number: usize, download: DownloadId) {
+    world.until("the download", |world| {
+        let view = world
+            .node(number)
+            .downloads()
+            .into_iter()
+            .find(|view| view.id == download)
+            .expect("listed");
+        assert_ne!(view.state, DownloadState::Failed, "{view:?}");
+        view.state == DownloadState::Finished
+    });
+    for size in SIZES {
+        let path = format!("/got/files/{size}");
+        assert!(
+            world.hosts[number].disk.file(&path) == Some(&bytes(size, 0)[..]),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn every_size_arrives_byte_for_byte() {
+    let mut world = World::new();
+    let (_, _, subscriber, share) = published(&mut world);
+    let download = get(&mut world, subscriber, share);
+    finish(&mut world, subscriber, download);
+}
+
+#[test]
+fn a_finished_subscriber_serves_a_newcomer_without_the_publisher() {
+    let mut world = World::new();
+    let (hub, publisher, subscriber, share) = published(&mut world);
+    let Ok(Reply::Link(link)) = world.run(publisher, Command::Link(share)) else {
+        panic!("no link")
+    };
+    let download = get(&mut world, subscriber, share);
+    finish(&mut world, subscriber, download);
+    world.pass(Duration::from_secs(20));
+    world.kill(publisher);
+    let newcomer = subscribe(&mut world, hub, link);
+    let download = get(&mut world, newcomer, share);
+    finish(&mut world, newcomer, download);
+}
+
+#[test]
+fn a_killed_downloader_goes_on_where_it_was() {
+    let mut world = World::new();
+    let (_, _, subscriber, share) = published(&mut world);
+    let download = get(&mut world, subscriber, share);
+    world.until("some bytes", |world| {
+        world.node(subscriber).status().downloaded > 600_000
+    });
+    world.kill(subscriber);
+    world.start(subscriber);
+    finish(&mut world, subscriber, download);
+}
+
+#[test]
+fn an_edited_file_is_reported_and_no_wrong_byte_arrives() {
+    let mut world = World::new();
+    let (_, publisher, subscriber, share) = published(&mut world);
+    world.hosts[publisher]
+        .disk
+        .put("/files/3000000", bytes(3_000_000, 1));
+    let download = get(&mut world, subscriber, share);
+    world.until("the publisher is told", |world| {
+        world.saw(
+            publisher,
+            |event| matches!(event, Event::FileChanged { path } if path.0 == "/files/3000000"),
+        )
+    });
+    world.pass(Duration::from_secs(30));
+    assert!(
+        world.hosts[subscriber]
+            .disk
+            .file("/got/files/3000000")
+            .is_none()
+    );
+    assert!(
+        world.hosts[subscriber]
+            .disk
+            .file("/got/files/262145")
+            .is_some(),
+        "nothing else is affected"
+    );
+    let view = world
+        .node(subscriber)
+        .downloads()
+        .into_iter()
+        .find(|view| view.id == download)
+        .expect("listed");
+    assert_ne!(view.state, DownloadState::Finished);
+}
