@@ -162,10 +162,13 @@ impl<'a> Reader<'a> {
                     return Err(DecodeError::Length(name));
                 }
                 for octet in &mut octets {
-                    if self.peek()? == Type::Break {
-                        return Err(DecodeError::Length(name));
-                    }
-                    *octet = self.u8(name)?;
+                    *octet = match self.plain_octet() {
+                        Some(octet) => octet,
+                        None if self.peek()? == Type::Break => {
+                            return Err(DecodeError::Length(name));
+                        }
+                        None => self.u8(name)?,
+                    };
                 }
                 if len.is_none() && !self.at_break()? {
                     return Err(DecodeError::Length(name));
@@ -173,6 +176,19 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(octets)
+    }
+
+    /// Reads an integer up to 255 in its shortest form, which is how all octets are written that
+    /// deployed peers send. A manifest has so many of them that anything slower is felt.
+    fn plain_octet(&mut self) -> Option<u8> {
+        let at = self.decoder.position();
+        let (octet, len) = match *self.decoder.input().get(at..)? {
+            [octet @ 0..=0x17, ..] => (octet, 1),
+            [0x18, octet, ..] => (octet, 2),
+            _ => return None,
+        };
+        self.decoder.set_position(at + len);
+        Some(octet)
     }
 
     /// Reads a byte string of exactly `N` bytes, as integer-keyed maps have them.

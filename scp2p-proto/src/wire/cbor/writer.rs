@@ -80,7 +80,14 @@ impl Writer {
     /// An octet array: bytes as an array of integers.
     pub(crate) fn octets(&mut self, octets: &[u8]) -> &mut Writer {
         self.array(octets.len());
-        octets.iter().fold(self, |w, &octet| w.uint(octet))
+        let out = self.0.writer_mut();
+        for &octet in octets {
+            if octet > 0x17 {
+                out.push(0x18);
+            }
+            out.push(octet);
+        }
+        self
     }
 
     /// A value, or null if there is none.
