@@ -281,7 +281,8 @@ fn manifests_are_judged_as_deployed_peers_judge_them() {
         .iter()
         .filter(|case| case.get("cbor").is_some())
     {
-        let manifest = Manifest::decode(&bytes(&case["cbor"])).expect(name(case));
+        let manifest = Manifest::decode(&bytes(&case["cbor"]))
+            .unwrap_or_else(|error| panic!("{}: {error}", name(case)));
         let expected = match flag(&case["verifies"]) {
             true => Ok(()),
             false => Err(refusals[text(&case["error"])]),
@@ -397,7 +398,8 @@ fn provider_lists_are_those_of_deployed_peers() {
         match text(&case["kind"]) {
             "providers" => {
                 let cbor = bytes(&case["cbor"]);
-                let providers = Providers::decode(&cbor).expect(name(&case));
+                let providers = Providers::decode(&cbor)
+                    .unwrap_or_else(|error| panic!("{}: {error}", name(&case)));
                 let fields = &case["fields"];
                 assert_eq!(providers.content, ContentId(array(&fields["content_id"])));
                 assert_eq!(
