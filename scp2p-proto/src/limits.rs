@@ -174,3 +174,21 @@ pub const UPLOAD_QUEUE_MAX: usize = TICKETS_MAX as usize;
 pub const UPLOAD_LOADS_MAX: u32 = 32;
 /// Requests for hashes being answered at a time; each holds up to a MiB while its pages are read.
 pub const HASH_REQUESTS_MAX: usize = 64;
+/// Providers kept of one content; a swarm needs no more, and a list fits a DHT value.
+pub const PROVIDERS_MAX: usize = 64;
+/// How long a provider is believed to be there after it said so, in seconds.
+pub const PROVIDER_LIFE_SECS: u64 = 86_400;
+/// DHT values kept: an index entry has some 200 bytes.
+pub const VALUES_MAX: usize = 20_000;
+/// Bytes of the DHT values kept on disk.
+pub const VALUES_BYTES_MAX: u64 = 256 << 20;
+/// Deployed bootstrap peers that are asked and stored to without being in the routing table.
+pub const HUBS_MAX: usize = 64;
+/// Lookups and stores under way at a time; each has at most three queries open, and one per hub.
+pub const SEARCHES_MAX: usize = 64;
+/// Lookups and stores that wait for one of the former to end.
+pub const SEARCHES_WAITING_MAX: usize = 1024;
+/// Heads kept as found by one lookup: the newest few of what anybody may claim.
+pub const HEADS_FOUND_MAX: usize = 8;
+/// Requests that wait for a value to be read or merged.
+pub const VALUE_REQUESTS_MAX: usize = 512;

@@ -1,37 +1,162 @@
 //! The DHT: contacts, lookups, and the values we keep (SPECIFICATION §6).
 
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use bytes::Bytes;
 
-use super::Contact;
-use crate::cx::{Cx, Outcome};
+use super::search::{Ask, Search, Then};
+use super::storing::Storing;
+use super::values::{Meta, Values};
+use super::{Contact, Inserted, RoutingTable};
+use crate::cx::{CallError, Cx, Outcome};
 use crate::id::{ContentId, DhtKey, NodeId, NodeKey};
 use crate::keys::Keys;
+use crate::limits::{DHT_BUCKET_LEN, HUBS_MAX, PEX_SAMPLE_MAX, SEARCHES_MAX, SEARCHES_WAITING_MAX};
+use crate::record::{Providers, classify, providers_key};
 use crate::rng::Rng;
 use crate::session::Ticket;
-use crate::storage::Saved;
+use crate::storage::{Load, Loaded, Saved, Table};
 use crate::time::{Now, Time};
+use crate::timers::Timers;
 use crate::view::Status;
-use crate::wire::StoreRecord;
-use crate::wish::Want;
+use crate::wire::{Answer, FoundValue, PeerAddr, Request, StoreRecord};
+use crate::wish::{Found, Want, Wish};
+
+/// A query without an answer in this time failed; deployed clients wait no longer either.
+const QUERY_TIME: Duration = Duration::from_secs(3);
+/// How soon after the first contact the nodes around us are looked for.
+const JOIN_AFTER: Duration = Duration::from_secs(1);
+const REFRESH_EVERY: Duration = Duration::from_secs(600);
+const STALE_BUCKET: Duration = Duration::from_secs(1800);
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+const REPUBLISH_EVERY: Duration = Duration::from_secs(60);
+/// Values that nobody stored for so long are stored by us, a few at a time.
+const REPUBLISH_AGE_SECS: u64 = 3600;
+const REPUBLISH_MOST: usize = 8;
+/// How long our word for being a provider stands, in seconds.
+const PROVIDE_TTL_SECS: u64 = 86_400;
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Tag {}
+pub(crate) enum Tag {
+    /// A lookup's query.
+    Query(u64),
+    /// The value that we keep under a lookup's key.
+    Local(u64),
+    /// A ping of the contact that would have to make room.
+    Evict(Contact),
+    /// A value sent to be stored.
+    Sent(u64),
+    /// The value that somebody asked for, or that is to be merged.
+    Kept(u64),
+    /// A value of others to be stored again.
+    Again(DhtKey, u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Join,
+    Refresh,
+    Expire,
+    Republish,
+}
 
 /// Our part of the DHT.
-pub(crate) struct Dht {}
+pub(crate) struct Dht {
+    own: NodeId,
+    own_key: NodeKey,
+    rng: Rng,
+    table: RoutingTable,
+    hubs: BTreeSet<NodeKey>,
+    searches: BTreeMap<u64, Search>,
+    waiting: VecDeque<Search>,
+    sendings: BTreeMap<u64, Sending>,
+    next: u64,
+    timers: Timers<Timer>,
+    pub(super) values: Values,
+    pub(super) storing: Storing,
+}
 
-#[expect(unused_variables, clippy::unused_self, clippy::needless_pass_by_value)]
+/// A value on its way to the nodes that shall keep it.
+struct Sending {
+    open: u32,
+    taken: u32,
+    tag: Option<crate::cx::Tag>,
+}
+
 impl Dht {
-    pub(crate) fn new(keys: &Keys, rng: Rng, saved: &Saved, now: Now) -> Dht {
-        Dht {}
+    pub(crate) fn new(keys: &Keys, mut rng: Rng, saved: &Saved, now: Now) -> Dht {
+        let own = keys.public().node_id();
+        let mut values = Values::new(own);
+        for (table, key, row) in &saved.rows {
+            if *table == Table::ValueIndex
+                && let (Some(key), Ok(meta)) = (DhtKey::from_slice(key), Meta::decode(row))
+            {
+                values.insert(key, meta, now.unix);
+            }
+        }
+        let mut timers = Timers::new();
+        for (timer, every) in [
+            (Timer::Refresh, REFRESH_EVERY),
+            (Timer::Expire, EXPIRE_EVERY),
+            (Timer::Republish, REPUBLISH_EVERY),
+        ] {
+            timers.set(timer, now.mono + rng.jitter(every));
+        }
+        Dht {
+            own,
+            own_key: keys.public(),
+            rng,
+            table: RoutingTable::new(own),
+            hubs: BTreeSet::new(),
+            searches: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            sendings: BTreeMap::new(),
+            next: 0,
+            timers,
+            values,
+            storing: Storing::default(),
+        }
     }
-    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {}
-    pub(crate) fn add_contact(&mut self, cx: &mut Cx<'_>, contact: Contact) {}
-    pub(crate) fn add_hub(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
-    pub(crate) fn drop_contact(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {}
+
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        self.expire(cx);
+    }
+
+    /// A peer was reached at its addresses.
+    pub(crate) fn add_contact(&mut self, cx: &mut Cx<'_>, contact: Contact) {
+        let was_empty = self.table.is_empty();
+        match self.table.insert(contact.clone(), cx.now.mono) {
+            Inserted::Added if was_empty => {
+                self.timers
+                    .set(Timer::Join, cx.now.mono + self.rng.jitter(JOIN_AFTER));
+            }
+            Inserted::Full { stalest } => {
+                cx.call(stalest, Request::Ping, QUERY_TIME, Tag::Evict(contact));
+            }
+            Inserted::Added | Inserted::Refreshed | Inserted::Crowded | Inserted::Own => {}
+        }
+    }
+
+    /// A deployed bootstrap peer: no routing table leads to it, so it is asked always.
+    pub(crate) fn add_hub(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
+        if self.hubs.len() < HUBS_MAX {
+            self.hubs.insert(peer);
+        }
+    }
+
+    pub(crate) fn drop_contact(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
+        self.table.failed(&peer);
+    }
+
+    /// Finds what lies under a key; ends with [`Outcome::Found`].
     pub(crate) fn lookup(&mut self, cx: &mut Cx<'_>, key: DhtKey, want: Want, tag: crate::cx::Tag) {
+        self.search(cx, key, key.target(), Then::Tell(want, tag));
     }
+
+    /// Keeps a value here and at the nodes closest to its key; ends with [`Outcome::Stored`].
     pub(crate) fn store(
         &mut self,
         cx: &mut Cx<'_>,
@@ -40,40 +165,413 @@ impl Dht {
         ttl_secs: u64,
         tag: crate::cx::Tag,
     ) {
+        self.keep(cx, key, &value, ttl_secs);
+        let then = Then::Store {
+            value,
+            ttl_secs,
+            tag: Some(tag),
+        };
+        self.search(cx, key, key.target(), then);
     }
-    pub(crate) fn provide(&mut self, cx: &mut Cx<'_>, content: ContentId, tag: crate::cx::Tag) {}
-    /// We serve these contents.
-    pub(crate) fn offered(&mut self, contents: &[ContentId]) {}
-    /// We no longer serve these contents.
-    pub(crate) fn withdrawn(&mut self, contents: &[ContentId]) {}
+
+    /// Adds our addresses to a provider list; ends with [`Outcome::Stored`].
+    pub(crate) fn provide(&mut self, cx: &mut Cx<'_>, content: ContentId, tag: crate::cx::Tag) {
+        if cx.roster.own_addrs.is_empty() {
+            return cx.outcome(tag, Outcome::Stored(0));
+        }
+        let key = providers_key(&content);
+        self.storing.offered.insert(key, content);
+        self.search(cx, key, key.target(), Then::Provide(tag));
+    }
+
     pub(crate) fn on_find_node(
         &mut self,
         cx: &mut Cx<'_>,
-        from: NodeKey,
+        _from: NodeKey,
         ticket: Ticket,
         target: NodeId,
     ) {
+        cx.answer(ticket, Answer::Peers(self.closest_addrs(&target)));
     }
-    pub(crate) fn on_find_value(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: NodeKey,
-        ticket: Ticket,
-        key: DhtKey,
-    ) {
+
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
+        match (tag, outcome) {
+            (Tag::Query(id), Outcome::Answer { from, answer, .. }) => {
+                self.queried(cx, id, from, answer)
+            }
+            (Tag::Sent(id), Outcome::Answer { answer, .. }) => {
+                if let Some(sending) = self.sendings.get_mut(&id) {
+                    sending.open = sending.open.saturating_sub(1);
+                    sending.taken += u32::from(answer.is_ok());
+                }
+                self.end_sending(cx, id);
+            }
+            (Tag::Evict(newcomer), Outcome::Answer { from, answer, .. }) => match answer {
+                Ok(_) => {
+                    self.table.seen(&from, cx.now.mono);
+                }
+                Err(_) => {
+                    self.table.remove(&from);
+                    self.table.insert(newcomer, cx.now.mono);
+                }
+            },
+            (Tag::Local(id), Outcome::Loaded(Ok(Loaded::Row(row)))) => {
+                if let Some(search) = self.searches.get_mut(&id)
+                    && let Some(value) =
+                        row.and_then(|row| self.values.read(&search.key, &row, cx.now.unix))
+                    && let Ok(kind) = classify(&search.key, &value)
+                {
+                    search.take(kind, cx.now.unix);
+                }
+                self.go_on(cx, id);
+            }
+            (Tag::Local(id), _) => self.go_on(cx, id),
+            (Tag::Kept(id), Outcome::Loaded(result)) => self.kept(cx, id, result),
+            (Tag::Again(key, ttl_secs), Outcome::Loaded(Ok(Loaded::Row(Some(row))))) => {
+                if let Some(value) = self.values.read(&key, &row, cx.now.unix) {
+                    let then = Then::Store {
+                        value,
+                        ttl_secs,
+                        tag: None,
+                    };
+                    self.search(cx, key, key.target(), then);
+                }
+            }
+            (Tag::Query(_) | Tag::Sent(_) | Tag::Evict(_) | Tag::Kept(_) | Tag::Again(..), _) => {}
+        }
     }
-    pub(crate) fn on_store(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: NodeKey,
-        ticket: Ticket,
-        record: StoreRecord,
-    ) {
+
+    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        while let Some(timer) = self.timers.pop_due(cx.now.mono) {
+            match timer {
+                Timer::Join => self.search(cx, DhtKey([0; 32]), self.own, Then::Refresh),
+                Timer::Refresh => self.refresh(cx),
+                Timer::Expire => {
+                    self.again(cx, Timer::Expire, EXPIRE_EVERY);
+                    self.expire(cx);
+                }
+                Timer::Republish => self.republish(cx),
+            }
+        }
     }
-    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {}
-    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {}
+
     pub(crate) fn deadline(&self) -> Option<Time> {
-        None
+        self.timers.next().map(|(at, _)| at)
     }
-    pub(crate) fn fill_status(&self, status: &mut Status) {}
+
+    pub(crate) fn fill_status(&self, status: &mut Status) {
+        status.contacts = self.table.len() as u32;
+        status.values = self.values.len() as u32;
+    }
+
+    pub(super) fn closest_addrs(&self, target: &NodeId) -> Vec<PeerAddr> {
+        let closest = self.table.closest(target, DHT_BUCKET_LEN);
+        closest
+            .into_iter()
+            .flat_map(|contact| contact.addrs.iter().cloned())
+            .collect()
+    }
+
+    fn again(&mut self, cx: &Cx<'_>, timer: Timer, every: Duration) {
+        self.timers.set(timer, cx.now.mono + self.rng.jitter(every));
+    }
+
+    fn refresh(&mut self, cx: &mut Cx<'_>) {
+        self.again(cx, Timer::Refresh, REFRESH_EVERY);
+        if let Some(bucket) = self.table.stale_bucket(cx.now.mono, STALE_BUCKET) {
+            self.table.refreshed(bucket, cx.now.mono);
+            let target = self.table.random_target_in(bucket, &mut self.rng);
+            self.search(cx, DhtKey([0; 32]), target, Then::Refresh);
+        }
+    }
+
+    fn expire(&mut self, cx: &mut Cx<'_>) {
+        for key in self.values.expire(cx.now.unix) {
+            drop_rows(cx, &key);
+        }
+    }
+
+    fn republish(&mut self, cx: &mut Cx<'_>) {
+        self.again(cx, Timer::Republish, REPUBLISH_EVERY);
+        if self.table.is_empty() {
+            return;
+        }
+        let now = cx.now.unix;
+        let since = crate::time::UnixTime(now.0.saturating_sub(REPUBLISH_AGE_SECS));
+        for (key, meta) in self.values.take_stale(since, now, REPUBLISH_MOST) {
+            let ttl_secs = meta.expires.since(now);
+            cx.load(
+                Load::Row(Table::Values, Bytes::copy_from_slice(&key.0)),
+                Tag::Again(key, ttl_secs),
+            );
+        }
+    }
+
+    fn search(&mut self, cx: &mut Cx<'_>, key: DhtKey, target: NodeId, then: Then) {
+        let seeds = self
+            .table
+            .closest(&target, DHT_BUCKET_LEN)
+            .into_iter()
+            .cloned()
+            .collect();
+        let hubs = match then {
+            Then::Tell(..) | Then::Provide(_) => self.live_hubs(cx),
+            Then::Store { .. } | Then::Refresh => Vec::new(),
+        };
+        let search = Search::new(self.own, key, target, seeds, hubs, then);
+        if self.searches.len() < SEARCHES_MAX {
+            self.begin(cx, search);
+        } else if self.waiting.len() < SEARCHES_WAITING_MAX {
+            self.waiting.push_back(search);
+        } else {
+            give_up(cx, search.then);
+        }
+    }
+
+    fn live_hubs(&self, cx: &Cx<'_>) -> Vec<NodeKey> {
+        self.hubs
+            .iter()
+            .filter(|hub| cx.roster.is_callable(hub))
+            .copied()
+            .collect()
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, search: Search) {
+        self.next += 1;
+        let (id, key) = (self.next, search.key);
+        let wants_value = matches!(search.then, Then::Tell(..) | Then::Provide(_));
+        self.searches.insert(id, search);
+        if wants_value && self.values.live(&key, cx.now.unix).is_some() {
+            let key = Bytes::copy_from_slice(&key.0);
+            cx.load(Load::Row(Table::Values, key), Tag::Local(id));
+        } else {
+            self.go_on(cx, id);
+        }
+    }
+
+    /// Asks whoever is next, or ends the lookup.
+    fn go_on(&mut self, cx: &mut Cx<'_>, id: u64) {
+        loop {
+            let Some(search) = self.searches.get_mut(&id) else {
+                return;
+            };
+            let request = search.request();
+            match search.next() {
+                Ask::Contact(contact) => {
+                    cx.wish(Wish::Heard(contact.addrs));
+                    cx.call(contact.key, request, QUERY_TIME, Tag::Query(id));
+                }
+                Ask::Hub(hub) => cx.call(hub, request, QUERY_TIME, Tag::Query(id)),
+                Ask::Wait => return,
+                Ask::Done => return self.end(cx, id),
+            }
+        }
+    }
+
+    fn queried(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u64,
+        from: NodeKey,
+        answer: Result<Answer, CallError>,
+    ) {
+        match &answer {
+            Ok(_) => {
+                self.table.seen(&from, cx.now.mono);
+            }
+            Err(CallError::Connect(_) | CallError::TimedOut) => {
+                self.table.failed(&from);
+            }
+            Err(
+                CallError::Lost
+                | CallError::Busy
+                | CallError::Refused { .. }
+                | CallError::Malformed,
+            ) => {}
+        }
+        let own = self.own_key;
+        let Some(search) = self.searches.get_mut(&id) else {
+            return;
+        };
+        match answer {
+            Ok(Answer::Found(found)) => {
+                if let Some(record) = found.record.filter(|record| record.key == search.key)
+                    && let Ok(value) = classify(&record.key, &record.value)
+                {
+                    search.take(value, cx.now.unix);
+                }
+                search.on_reply(&from, contacts(found.peers, own));
+            }
+            Ok(Answer::Peers(peers)) => search.on_reply(&from, contacts(peers, own)),
+            Ok(_) | Err(_) => search.on_failure(&from),
+        }
+        self.go_on(cx, id);
+    }
+
+    fn end(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let Some(search) = self.searches.remove(&id) else {
+            return;
+        };
+        let (key, closest) = (search.key, search.closest());
+        match &search.then {
+            Then::Tell(want, tag) => {
+                let (want, tag) = (*want, tag.clone());
+                cx.outcome(tag, Outcome::Found(search.found(want)));
+            }
+            Then::Refresh => {}
+            Then::Store {
+                value,
+                ttl_secs,
+                tag,
+            } => {
+                let signer = self.values.signer_of(&key);
+                let record = StoreRecord {
+                    key,
+                    value: value.clone(),
+                    ttl_secs: *ttl_secs,
+                    signer,
+                };
+                let mut to: Vec<(NodeKey, StoreRecord)> = closest
+                    .into_iter()
+                    .map(|contact| (contact.key, record.clone()))
+                    .collect();
+                to.extend(
+                    self.live_hubs(cx)
+                        .into_iter()
+                        .map(|hub| (hub, record.clone())),
+                );
+                self.send(cx, to, tag.clone());
+            }
+            Then::Provide(tag) => {
+                let to = self.provider_stores(cx, &search, closest);
+                self.send(cx, to, Some(tag.clone()));
+            }
+        }
+        if let Some(next) = self.waiting.pop_front() {
+            self.begin(cx, next);
+        }
+    }
+
+    /// Nodes of ours merge what they get, so they get our addresses only. Deployed ones
+    /// replace their list, so they get what was found as well.
+    fn provider_stores(
+        &mut self,
+        cx: &mut Cx<'_>,
+        search: &Search,
+        closest: Vec<Contact>,
+    ) -> Vec<(NodeKey, StoreRecord)> {
+        let key = search.key;
+        let Some(content) = self.storing.offered.get(&key).copied() else {
+            return Vec::new();
+        };
+        let own = cx.roster.own_addrs.clone();
+        let record = |providers: Vec<PeerAddr>| {
+            let list = Providers {
+                content,
+                providers,
+                updated_at: cx.now.unix,
+            };
+            StoreRecord {
+                key,
+                value: list.encode().into(),
+                ttl_secs: PROVIDE_TTL_SECS,
+                signer: None,
+            }
+        };
+        let mine = record(own.clone());
+        let mut merged = own.clone();
+        merged.extend(
+            search
+                .provider_addrs()
+                .into_iter()
+                .filter(|addr| !own.contains(addr)),
+        );
+        merged.truncate(PEX_SAMPLE_MAX);
+        let merged = record(merged);
+        let mut to: Vec<(NodeKey, StoreRecord)> = closest
+            .into_iter()
+            .map(|contact| (contact.key, mine.clone()))
+            .collect();
+        to.extend(
+            self.live_hubs(cx)
+                .into_iter()
+                .map(|hub| (hub, merged.clone())),
+        );
+        to
+    }
+
+    fn send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: Vec<(NodeKey, StoreRecord)>,
+        tag: Option<crate::cx::Tag>,
+    ) {
+        self.next += 1;
+        let id = self.next;
+        self.sendings.insert(
+            id,
+            Sending {
+                open: to.len() as u32,
+                taken: 0,
+                tag,
+            },
+        );
+        for (peer, record) in to {
+            cx.call(peer, Request::Store(record), QUERY_TIME, Tag::Sent(id));
+        }
+        self.end_sending(cx, id);
+    }
+
+    fn end_sending(&mut self, cx: &mut Cx<'_>, id: u64) {
+        if self
+            .sendings
+            .get(&id)
+            .is_some_and(|sending| sending.open > 0)
+        {
+            return;
+        }
+        if let Some(Sending {
+            taken,
+            tag: Some(tag),
+            ..
+        }) = self.sendings.remove(&id)
+        {
+            cx.outcome(tag, Outcome::Stored(taken));
+        }
+    }
+}
+
+/// Removes a value's rows.
+pub(super) fn drop_rows(cx: &mut Cx<'_>, key: &DhtKey) {
+    cx.delete(Table::ValueIndex, Bytes::copy_from_slice(&key.0));
+    cx.delete(Table::Values, Bytes::copy_from_slice(&key.0));
+}
+
+/// The answer with what is found and the nodes closer to the key.
+pub(super) fn found_answer(record: Option<StoreRecord>, peers: Vec<PeerAddr>) -> Answer {
+    Answer::Found(FoundValue { record, peers })
+}
+
+fn give_up(cx: &mut Cx<'_>, then: Then) {
+    match then {
+        Then::Tell(_, tag) => cx.outcome(tag, Outcome::Found(Found::Nothing { asked: 0 })),
+        Then::Store { tag: Some(tag), .. } | Then::Provide(tag) => {
+            cx.outcome(tag, Outcome::Stored(0))
+        }
+        Then::Store { tag: None, .. } | Then::Refresh => {}
+    }
+}
+
+/// Groups addresses by the nodes that they are of.
+fn contacts(peers: Vec<PeerAddr>, own: NodeKey) -> Vec<Contact> {
+    let mut nodes: BTreeMap<NodeKey, Vec<PeerAddr>> = BTreeMap::new();
+    for addr in peers {
+        if let Some(key) = addr.key.filter(|key| *key != own) {
+            nodes.entry(key).or_default().push(addr);
+        }
+    }
+    nodes
+        .into_iter()
+        .map(|(key, addrs)| Contact::new(key, addrs))
+        .collect()
 }

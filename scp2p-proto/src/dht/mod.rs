@@ -3,7 +3,11 @@
 mod component;
 mod distance;
 mod lookup;
+mod provider_list;
+mod search;
+mod storing;
 mod table;
+mod values;
 
 pub(crate) use component::{Dht, Tag};
 pub use distance::Distance;

@@ -21,13 +21,20 @@ pub struct StoreRecord {
     /// How long to keep it, or how long it will still be kept. Below 2^63 where we write it:
     /// deployed peers write larger numbers as negative ones.
     pub ttl_secs: u64,
+    /// The key of the share that a head is of, so that whoever keeps it can verify it. Deployed peers
+    /// neither write nor read it.
+    pub signer: Option<ShareKey>,
 }
 
 impl StoreRecord {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(3).uint(0_u8).bytes(&self.key.0);
+        w.map(if self.signer.is_some() { 4 } else { 3 });
+        w.uint(0_u8).bytes(&self.key.0);
         w.uint(1_u8).bytes(&self.value);
         w.uint(2_u8).uint(self.ttl_secs);
+        if let Some(signer) = self.signer {
+            w.uint(3_u8).bytes(&signer.0);
+        }
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<StoreRecord, DecodeError> {
@@ -36,16 +43,19 @@ impl StoreRecord {
             Field::new("value"),
             Field::new("ttl_secs"),
         );
+        let mut signer = Field::new("signer");
         r.int_map(|number, r| match number {
             0 => key.first(r, Reader::exact),
             1 => value.first(r, |r, name| r.bytes(name, VALUE_MAX)),
             2 => ttl_secs.first(r, Reader::u64),
+            3 => signer.first(r, Reader::exact),
             _ => r.skip(),
         })?;
         Ok(StoreRecord {
             key: DhtKey(key.required()?),
             value: value.required()?,
             ttl_secs: ttl_secs.required()?,
+            signer: signer.optional().map(ShareKey),
         })
     }
 }

@@ -56,10 +56,14 @@ fn peer_addrs() -> impl Strategy<Value = PeerAddr> {
 }
 
 fn store_records() -> impl Strategy<Value = StoreRecord> {
-    (octets(), payloads(200), any::<u64>()).prop_map(|(key, value, ttl_secs)| StoreRecord {
-        key: DhtKey(key),
-        value,
-        ttl_secs,
+    let signer = proptest::option::of(octets().prop_map(ShareKey));
+    (octets(), payloads(200), any::<u64>(), signer).prop_map(|(key, value, ttl_secs, signer)| {
+        StoreRecord {
+            key: DhtKey(key),
+            value,
+            ttl_secs,
+            signer,
+        }
     })
 }
 

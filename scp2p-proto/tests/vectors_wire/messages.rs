@@ -182,6 +182,7 @@ fn store_record(fields: &Value) -> StoreRecord {
         key: DhtKey(hex_array(&fields["key"])),
         value: hex(&fields["value"]),
         ttl_secs: number(&fields["ttl_secs"]),
+        signer: None,
     }
 }
 

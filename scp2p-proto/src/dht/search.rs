@@ -1,0 +1,173 @@
+//! One lookup in the DHT: whom it asked, what it found so far.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::{Contact, Lookup, Next};
+use crate::cx::Tag;
+use crate::id::{DhtKey, NodeId, NodeKey};
+use crate::limits::{DHT_BUCKET_LEN, HEADS_FOUND_MAX, PEER_ADDRS_MAX};
+use crate::record::{Manifest, Providers, ShareHead, ValueKind};
+use crate::time::UnixTime;
+use crate::wire::{PeerAddr, Request};
+use crate::wish::{Found, Want};
+use bytes::Bytes;
+
+/// A lookup under way.
+pub(super) struct Search {
+    pub key: DhtKey,
+    pub then: Then,
+    lookup: Lookup,
+    /// Hubs still to ask, and those that were asked and have not answered.
+    hubs: Vec<NodeKey>,
+    asked: BTreeSet<NodeKey>,
+    answers: u32,
+    heads: Vec<ShareHead>,
+    manifest: Option<Manifest>,
+    providers: Option<Providers>,
+}
+
+/// What a lookup is for.
+pub(super) enum Then {
+    /// Give what is found.
+    Tell(Want, Tag),
+    /// Store a value at the closest nodes and the hubs.
+    Store {
+        value: Bytes,
+        ttl_secs: u64,
+        tag: Option<Tag>,
+    },
+    /// Store our addresses in the provider list that is found.
+    Provide(Tag),
+    /// Get to know the nodes around a target.
+    Refresh,
+}
+
+/// Whom to ask next.
+pub(super) enum Ask {
+    Contact(Contact),
+    Hub(NodeKey),
+    /// Answers are outstanding.
+    Wait,
+    Done,
+}
+
+impl Search {
+    pub(super) fn new(
+        own: NodeId,
+        key: DhtKey,
+        target: NodeId,
+        seeds: Vec<Contact>,
+        hubs: Vec<NodeKey>,
+        then: Then,
+    ) -> Search {
+        Search {
+            key,
+            then,
+            lookup: Lookup::new(own, target, seeds),
+            hubs,
+            asked: BTreeSet::new(),
+            answers: 0,
+            heads: Vec::new(),
+            manifest: None,
+            providers: None,
+        }
+    }
+
+    /// What to ask: nodes around the target, or the value as well.
+    pub(super) fn request(&self) -> Request {
+        match self.then {
+            Then::Tell(..) | Then::Provide(_) => Request::FindValue(self.key),
+            Then::Store { .. } | Then::Refresh => Request::FindNode(self.lookup.target()),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Ask {
+        if self.manifest.is_some() {
+            return Ask::Done;
+        }
+        if let Some(hub) = self.hubs.pop() {
+            self.asked.insert(hub);
+            return Ask::Hub(hub);
+        }
+        match self.lookup.next() {
+            Next::Query(contact) => Ask::Contact(contact),
+            Next::Wait => Ask::Wait,
+            Next::Done if self.asked.is_empty() => Ask::Done,
+            Next::Done => Ask::Wait,
+        }
+    }
+
+    pub(super) fn on_reply(&mut self, from: &NodeKey, closer: Vec<Contact>) {
+        self.answers += 1;
+        if !self.asked.remove(from) {
+            self.lookup.on_reply(from, closer);
+        }
+    }
+
+    pub(super) fn on_failure(&mut self, from: &NodeKey) {
+        if !self.asked.remove(from) {
+            self.lookup.on_failure(from);
+        }
+    }
+
+    /// Takes a value that lies under the key; whoever wants it verifies what we cannot.
+    pub(super) fn take(&mut self, value: ValueKind, now: UnixTime) {
+        match value {
+            ValueKind::Head(head) => {
+                if !self.heads.contains(&head) {
+                    self.heads.push(head);
+                    self.heads
+                        .sort_by_key(|head| core::cmp::Reverse((head.latest_seq, head.updated_at)));
+                    self.heads.truncate(HEADS_FOUND_MAX);
+                }
+            }
+            ValueKind::Manifest(manifest) => {
+                if manifest.verify(now).is_ok() {
+                    self.manifest = Some(*manifest);
+                }
+            }
+            ValueKind::Providers(found) => match &mut self.providers {
+                None => self.providers = Some(found),
+                Some(known) => {
+                    for addr in found.providers {
+                        if known.providers.len() < PEER_ADDRS_MAX
+                            && !known.providers.contains(&addr)
+                        {
+                            known.providers.push(addr);
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    /// The nodes closest to the target that answered.
+    pub(super) fn closest(&self) -> Vec<Contact> {
+        let mut closest = self.lookup.closest();
+        closest.truncate(DHT_BUCKET_LEN);
+        closest
+    }
+
+    /// Providers named by anybody.
+    pub(super) fn provider_addrs(&self) -> Vec<PeerAddr> {
+        self.providers
+            .as_ref()
+            .map(|found| found.providers.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn found(self, want: Want) -> Found {
+        let nothing = Found::Nothing {
+            asked: self.answers,
+        };
+        match want {
+            Want::Head if self.heads.is_empty() => nothing,
+            Want::Head => Found::Heads(self.heads),
+            Want::Manifest => self
+                .manifest
+                .map_or(nothing, |manifest| Found::Manifest(manifest.into())),
+            Want::Providers => self.providers.map_or(nothing, Found::Providers),
+        }
+    }
+}
