@@ -44,6 +44,15 @@ impl Sources {
         self.contents.get(content)?.first()
     }
 
+    /// All that is served of a content from this file.
+    pub(super) fn at(&self, content: &ContentId, file: &FileRef) -> Vec<Source> {
+        let sources = self.contents.get(content).into_iter().flatten();
+        sources
+            .filter(|source| source.file == *file)
+            .cloned()
+            .collect()
+    }
+
     /// Subscribed shares of which something is served.
     pub(super) fn followed(&self) -> Vec<ShareId> {
         let sources = self
@@ -177,6 +186,20 @@ mod tests {
             let read = decode(&row_key(&content, source.share, source.own), &row);
             assert_eq!(read, Some((content, source)));
         }
+    }
+
+    #[test]
+    fn a_file_is_told_apart_from_others_of_the_same_content() {
+        let mut sources = Sources::default();
+        let content = ContentId([9; 32]);
+        let mut copy = source(None, false);
+        copy.file.path = LocalPath("/copy".into());
+        sources.insert(content, source(Some(1), true));
+        sources.insert(content, copy.clone());
+        assert_eq!(sources.at(&content, &copy.file), [copy.clone()]);
+        sources.remove(&content, None, false);
+        assert_eq!(sources.at(&content, &copy.file), []);
+        assert_eq!(sources.source(&content), Some(&source(Some(1), true)));
     }
 
     #[test]

@@ -60,6 +60,7 @@ struct Queue {
 struct Piece {
     ticket: Ticket,
     content: ContentId,
+    file: FileRef,
     index: u32,
     len: u32,
 }
@@ -145,7 +146,8 @@ impl Uploads {
             self.sources.insert(*content, source);
         }
         let offered: Vec<ContentId> = files.into_iter().map(|(content, _)| content).collect();
-        withdrawn.retain(|content| !offered.contains(content));
+        let kept: BTreeSet<ContentId> = offered.iter().copied().collect();
+        withdrawn.retain(|content| !kept.contains(content));
         for content in &withdrawn {
             delete_row(cx, content, Some(share), true);
         }
@@ -187,8 +189,7 @@ impl Uploads {
     /// The peer's sessions are gone, and with them what they waited for.
     pub(super) fn on_down(&mut self, cx: &Cx<'_>) {
         let live = |link: &LinkId| cx.roster.is_up(*link);
-        self.links
-            .retain(|link, queue| live(link) || queue.loads > 0);
+        self.links.retain(|link, _| live(link));
         self.requests.retain(|_, pages| live(&pages.ticket.link()));
         for waiting in self.hashing.values_mut() {
             waiting.retain(|pages| live(&pages.ticket.link()));
@@ -284,6 +285,10 @@ impl Uploads {
             let Some(queue) = self.links.get_mut(&link) else {
                 return;
             };
+            if !cx.roster.is_up(link) {
+                self.links.remove(&link);
+                return;
+            }
             let is_busy = queue.loads >= UPLOAD_LOADS_MAX || queue.bytes >= bytes_max;
             if is_busy || cx.roster.is_held_up(link) {
                 return;
@@ -306,12 +311,18 @@ impl Uploads {
             self.next += 1;
             let file = source.file.clone();
             let offset = u64::from(index) * u64::from(CHUNK_LEN);
-            cx.load(Load::Piece { file, offset, len }, Tag::Piece(self.next));
+            let load = Load::Piece {
+                file: file.clone(),
+                offset,
+                len,
+            };
+            cx.load(load, Tag::Piece(self.next));
             self.pieces.insert(
                 self.next,
                 Piece {
                     ticket,
                     content,
+                    file,
                     index,
                     len,
                 },
@@ -323,6 +334,7 @@ impl Uploads {
         let Some(Piece {
             ticket,
             content,
+            file,
             index,
             len,
         }) = self.pieces.remove(&id)
@@ -349,14 +361,15 @@ impl Uploads {
             Ok(_) => cx.refuse(ticket, NO_CHUNK),
             Err(error) => {
                 cx.refuse(ticket, NO_CHUNK);
-                self.lost(cx, content, &error);
+                self.lost(cx, content, &file, &error);
             }
         }
         self.pump(cx, link);
     }
 
-    /// A file that is not what it was is not served any more.
-    fn lost(&mut self, cx: &mut Cx<'_>, content: ContentId, error: &StoreError) {
+    /// A file that is not what it was is not served any more. Several loads may tell of it; other
+    /// files with the same content stay.
+    fn lost(&mut self, cx: &mut Cx<'_>, content: ContentId, file: &FileRef, error: &StoreError) {
         let is_gone = match error {
             StoreError::NotFound(_) | StoreError::Changed(_) | StoreError::Denied(_) => true,
             StoreError::Unsuitable(_)
@@ -365,18 +378,18 @@ impl Uploads {
             | StoreError::Obstructed(_)
             | StoreError::Failed(_) => false,
         };
-        let Some(source) = self.sources.source(&content).filter(|_| is_gone).cloned() else {
+        if !is_gone {
             return;
-        };
-        delete_row(cx, &content, source.share, source.own);
-        if self.sources.remove(&content, source.share, source.own) {
-            cx.wish(Wish::Withdrawn([content].into()));
         }
-        if let Some(share) = source.share.filter(|_| source.own) {
-            cx.wish(Wish::Changed {
-                share,
-                path: source.file.path,
-            });
+        for source in self.sources.at(&content, file) {
+            delete_row(cx, &content, source.share, source.own);
+            if self.sources.remove(&content, source.share, source.own) {
+                cx.wish(Wish::Withdrawn([content].into()));
+            }
+            if let Some(share) = source.share.filter(|_| source.own) {
+                let path = source.file.path;
+                cx.wish(Wish::Changed { share, path });
+            }
         }
     }
 
