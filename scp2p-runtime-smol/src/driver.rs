@@ -19,7 +19,7 @@ use smol::Executor;
 
 use crate::clock::{Clock, Moment};
 use crate::disk::{Completions, Disk, DiskEvent};
-use crate::events::Broadcast;
+use crate::events::EventSource;
 use crate::handle::Ask;
 use crate::net::OPENING_TIME_MAX;
 use crate::net::resolve::{resolve, share_of_time};
@@ -53,7 +53,7 @@ pub(crate) struct Driver {
     sources: Sources,
     commands: HashMap<OpId, Sender<Result<Reply, CommandError>>>,
     last_op: u64,
-    events: Broadcast,
+    events: EventSource,
     timer: Timer,
     /// When the timer fires; it may be earlier than necessary, because setting it costs more than a
     /// round for nothing.
@@ -71,7 +71,7 @@ pub(crate) struct Parts {
     pub(crate) completions: Completions,
     pub(crate) asks: Receiver<Ask>,
     pub(crate) host: Receiver<HostEvent>,
-    pub(crate) events: Broadcast,
+    pub(crate) events: EventSource,
 }
 
 /// Where inputs come from, links apart.
@@ -147,7 +147,8 @@ impl Driver {
         }
     }
 
-    /// Runs until the node is done, then lets links deliver what was sent and the disk write what it has.
+    /// Runs until the node is done, then lets links deliver what was sent and the disk write what
+    /// it has.
     pub(crate) async fn run(mut self) {
         self.carry_out();
         poll_fn(|cx| self.poll(cx)).await;
@@ -157,7 +158,6 @@ impl Driver {
             Poll::Pending => self.poll_quiet(cx),
         })
         .await;
-        self.events.close();
         let Driver {
             disk,
             sources,

@@ -1,6 +1,6 @@
 //! The stream of events that applications follow.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_channel::{Receiver, Sender, TrySendError};
 use scp2p_proto::event::Event;
@@ -45,24 +45,42 @@ pub enum Streamed {
     Lagged(u64),
 }
 
-/// The open streams.
+/// The streams of one node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Broadcast {
-    subscribers: Arc<Mutex<Vec<Subscriber>>>,
+    streams: Arc<Mutex<Streams>>,
+}
+
+/// The driver's end of all streams; they end when it is dropped, after what was sent on them.
+#[derive(Debug)]
+pub(crate) struct EventSource {
+    streams: Arc<Mutex<Streams>>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    open: Vec<Subscriber>,
+    ended: bool,
 }
 
 impl Broadcast {
+    /// What feeds the streams; made once.
+    pub(crate) fn source(&self) -> EventSource {
+        EventSource {
+            streams: self.streams.clone(),
+        }
+    }
+
     /// Opens a stream.
     pub(crate) fn subscribe(&self) -> EventStream {
         // A marker of lag needs a place beside the event that follows it.
         let (sender, receiver) = async_channel::bounded(BEHIND_MAX + 1);
-        let mut subscribers = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(|subscriber| !subscriber.sender.is_closed());
-        if subscribers.len() < STREAMS_MAX {
-            subscribers.push(Subscriber {
+        let mut streams = lock(&self.streams);
+        streams
+            .open
+            .retain(|subscriber| !subscriber.sender.is_closed());
+        if !streams.ended && streams.open.len() < STREAMS_MAX {
+            streams.open.push(Subscriber {
                 sender,
                 seq: 0,
                 missed: 0,
@@ -70,23 +88,28 @@ impl Broadcast {
         }
         EventStream { receiver }
     }
+}
 
+impl EventSource {
     /// Gives an event to every stream.
     pub(crate) fn send(&self, unix: UnixTime, event: &Event) {
-        let mut subscribers = self
-            .subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain_mut(|subscriber| subscriber.send(unix, event));
+        lock(&self.streams)
+            .open
+            .retain_mut(|subscriber| subscriber.send(unix, event));
     }
+}
 
-    /// Ends every stream after what was sent on it.
-    pub(crate) fn close(&self) {
-        self.subscribers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+impl Drop for EventSource {
+    fn drop(&mut self) {
+        let mut streams = lock(&self.streams);
+        streams.ended = true;
+        streams.open.clear();
     }
+}
+
+/// What a panic elsewhere left is as good as any state of it.
+fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
@@ -147,24 +170,26 @@ mod tests {
     fn a_slow_reader_is_told_what_it_missed() {
         smol::block_on(async {
             let broadcast = Broadcast::default();
+            let source = broadcast.source();
             let mut stream = broadcast.subscribe();
             let extra = 10;
             for _ in 0..BEHIND_MAX + extra {
-                broadcast.send(UnixTime(1), &event(1));
+                source.send(UnixTime(1), &event(1));
             }
             for seq in 0..BEHIND_MAX as u64 {
                 let item = stream.next().await.expect("the stream is open");
                 assert_eq!((item.seq, item.item), (seq, Streamed::Event(event(1))));
             }
-            broadcast.send(UnixTime(2), &event(2));
+            source.send(UnixTime(2), &event(2));
             let lagged = stream.next().await.expect("the stream is open");
             assert_eq!(lagged.seq, BEHIND_MAX as u64);
             assert_eq!(lagged.item, Streamed::Lagged(extra as u64));
             let next = stream.next().await.expect("the stream is open");
             assert_eq!(next.seq, (BEHIND_MAX + extra) as u64);
             assert_eq!(next.item, Streamed::Event(event(2)));
-            broadcast.close();
+            drop(source);
             assert_eq!(stream.next().await, None);
+            assert_eq!(broadcast.subscribe().next().await, None);
         });
     }
 
@@ -173,16 +198,17 @@ mod tests {
     fn dropped_streams_make_room() {
         smol::block_on(async {
             let broadcast = Broadcast::default();
+            let source = broadcast.source();
             for _ in 0..STREAMS_MAX * 3 {
                 let mut stream = broadcast.subscribe();
-                broadcast.send(UnixTime(1), &event(1));
+                source.send(UnixTime(1), &event(1));
                 assert!(stream.next().await.is_some());
             }
             let held: Vec<EventStream> = (0..STREAMS_MAX).map(|_| broadcast.subscribe()).collect();
             assert_eq!(broadcast.subscribe().next().await, None);
             drop(held);
             let mut stream = broadcast.subscribe();
-            broadcast.send(UnixTime(1), &event(1));
+            source.send(UnixTime(1), &event(1));
             assert!(stream.next().await.is_some());
         });
     }

@@ -1,4 +1,5 @@
-//! Runs a SCP2P [`Node`](scp2p_proto::Node) on real sockets, disks and clocks, with smol and quinn-proto.
+//! Runs a SCP2P [`Node`](scp2p_proto::Node) on real sockets, disks and clocks, with smol and
+//! quinn-proto.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -14,7 +14,8 @@ const NAME: &str = "node.key";
 /// What it is called until it is whole.
 const NAME_UNFINISHED: &str = "node.key.new";
 
-/// Reads the key, or makes one that survives a crash from now on. The data folder is locked by the caller.
+/// Reads the key, or makes one that survives a crash from now on. The data folder is locked by the
+/// caller.
 pub(crate) fn load_or_create(dir: &Path) -> Result<Keys, StartError> {
     let path = dir.join(NAME);
     match fs::read(&path) {

@@ -55,7 +55,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts a node. The data folder is locked, the store opened and every listener bound when this returns.
+    /// Starts a node. The data folder is locked, the store opened and every listener bound when
+    /// this returns.
     pub async fn start(options: Options) -> Result<Runtime, StartError> {
         let Options {
             data_dir,
@@ -101,7 +102,7 @@ impl Runtime {
             completions: opened.completions,
             asks: driver_asks,
             host,
-            events: events.clone(),
+            events: events.source(),
         });
         let (driver_done, done) = async_channel::bounded(1);
         executor
@@ -132,7 +133,8 @@ impl Runtime {
         &self.listening
     }
 
-    /// Resolves once the node is done after [`Handle::shutdown`]: links closed, store flushed, folder unlocked.
+    /// Resolves once the node is done after [`Handle::shutdown`]: links closed, store flushed,
+    /// folder unlocked.
     pub async fn stopped(self) {
         // Nothing is ever sent: the channel closes when the driver is gone.
         let _ = self.done.recv().await;
@@ -191,7 +193,8 @@ fn bind_udp(
     })
 }
 
-/// Binds all addresses. Those with port 0 get the same one, because a node announces one port per transport.
+/// Binds all addresses. Those with port 0 get the same one, because a node announces one port per
+/// transport.
 fn bind_all<T>(
     addrs: &[SocketAddr],
     transport: Transport,

@@ -54,7 +54,8 @@ async fn connected(events: &mut EventStream) -> Event {
     .await
 }
 
-/// Two nodes meet over each transport, authenticated and bound to the channel, and notice when one stops.
+/// Two nodes meet over each transport, authenticated and bound to the channel, and notice when one
+/// stops.
 #[test]
 fn nodes_meet_over_either_transport() {
     for transport in [Transport::Quic, Transport::Tcp] {

@@ -347,11 +347,6 @@ impl Completions {
     pub async fn next(&self) -> Option<DiskEvent> {
         self.0.recv().await.ok()
     }
-
-    /// One that is there already.
-    pub fn try_next(&self) -> Option<DiskEvent> {
-        self.0.try_recv().ok()
-    }
 }
 
 /// The end of something asked of a [`Disk`].

@@ -24,8 +24,9 @@ pub(crate) const CONTROL_ROOM: u32 = 2 << 20;
 pub(crate) const BULK_ROOM: u32 = 4 << 20;
 /// Bytes given to the node at a time, so that no link keeps others waiting.
 pub(crate) const READ_MAX: usize = 64 << 10;
-/// Accepted links whose handshake is not finished, in all.
-pub(crate) const HALF_OPEN_MAX: usize = 1024;
+/// Accepted links of a transport whose handshake is not finished, in all: each may hold a
+/// descriptor, of which a process often has 1024.
+pub(crate) const HALF_OPEN_MAX: usize = 384;
 /// Of these, from one address; loopback is exempt. Deployed clients dial anew for each
 /// request, eight at a time, and several may share an address.
 pub(crate) const HALF_OPEN_PER_IP_MAX: usize = 64;

@@ -70,7 +70,8 @@ impl UdpEndpoint {
         self.addr.is_ipv4() == remote.is_ipv4()
     }
 
-    /// Gives the links what has arrived. Ready if there may be more; else the task is woken when there is.
+    /// Gives the links what has arrived. Ready if there may be more; else the task is woken when
+    /// there is.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         for _ in 0..RECEIVES_AT_ONCE {
             match self.receive(now) {
@@ -88,8 +89,8 @@ impl UdpEndpoint {
         Poll::Ready(())
     }
 
-    /// Sends what the links have to send. Ready if there may be more; pending if not, or if the socket
-    /// has no place, in which case the task is woken when it has.
+    /// Sends what the links have to send. Ready if there may be more; pending if not, or if the
+    /// socket has no place, in which case the task is woken when it has.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         for _ in 0..SENDS_AT_ONCE {
             let transmit = match self.blocked.take() {

@@ -24,8 +24,8 @@ const FIRST_WINDOW: u32 = 256 << 10;
 /// What a connection may hold unread once the node reads from it in earnest: both
 /// streams' windows, so that a full bulk lane does not stop control.
 pub(super) const FULL_WINDOW: u32 = 2 * STREAM_WINDOW + FIRST_WINDOW;
-/// Unacknowledged bytes kept for retransmission. More than a peer of ours has window for on its bulk
-/// lane, so that control frames always find a place.
+/// Unacknowledged bytes kept for retransmission. More than a peer of ours has window for on its
+/// bulk lane, so that control frames always find a place.
 const SEND_WINDOW: u64 = 12 << 20;
 /// The largest datagram payload on loopback: an IPv6 packet of its 65536-byte MTU.
 const LOOPBACK_PAYLOAD_MAX: u16 = 65_535 - 48;
@@ -87,7 +87,8 @@ impl Settings {
     }
 }
 
-/// `bidi` is how many bidirectional streams the remote may open: the initiator opens the control lane.
+/// `bidi` is how many bidirectional streams the remote may open: the initiator opens the control
+/// lane.
 fn transport(payload_max: u16, bidi: u32) -> TransportConfig {
     let idle = IdleTimeout::try_from(IDLE).expect("the idle time is in range");
     let mut mtu_discovery = MtuDiscoveryConfig::default();

@@ -18,8 +18,8 @@ use super::super::{AcceptedIds, CLOSING_TIME_MAX, OPENING_TIME_MAX};
 use super::config::FULL_WINDOW;
 use super::lane::{LaneState, Reading};
 
-/// Bytes granted in all from where on a connection gets its full window: more than an unauthenticated
-/// link is ever granted.
+/// Bytes granted in all from where on a connection gets its full window: more than an
+/// unauthenticated link is ever granted.
 const EARNEST_GRANT: u64 = 192 << 10;
 
 /// A connection with what its owner keeps about it.
@@ -374,7 +374,8 @@ impl Conn {
         }
     }
 
-    /// While closing: ends the streams that are written out, and the connection when all are acknowledged.
+    /// While closing: ends the streams that are written out, and the connection when all are
+    /// acknowledged.
     fn finish_flushed(&mut self, now: Instant) {
         let Phase::Closing { code, .. } = self.phase else {
             return;

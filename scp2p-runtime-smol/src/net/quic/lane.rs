@@ -109,7 +109,8 @@ impl LaneState {
         true
     }
 
-    /// Room to give to the node: all of it at first, then what was written, in pieces worth an event.
+    /// Room to give to the node: all of it at first, then what was written, in pieces worth an
+    /// event.
     pub(super) fn room(&mut self) -> Option<u32> {
         if !self.announced {
             self.announced = true;

@@ -1,7 +1,8 @@
 //! QUIC links without IO: datagrams and instants in, datagrams and link events out.
 //!
-//! The run loop: give [`QuicLinks`] datagrams, timeouts and the node's wishes; pop events until there are none, pop
-//! datagrams until there are none; sleep until [`QuicLinks::deadline`] or the next input.
+//! The run loop: give [`QuicLinks`] datagrams, timeouts and the node's wishes; pop events until
+//! there are none, pop datagrams until there are none; sleep until [`QuicLinks::deadline`] or the
+//! next input.
 
 mod config;
 mod conn;
@@ -89,7 +90,8 @@ impl QuicLinks {
         }
     }
 
-    /// Opens a link. Answered by [`LinkEvent::Dialed`] or [`LinkEvent::Failed`], the latter no later than `until`.
+    /// Opens a link. Answered by [`LinkEvent::Dialed`] or [`LinkEvent::Failed`], the latter no
+    /// later than `until`.
     pub(crate) fn dial(&mut self, now: Instant, id: LinkId, remote: SocketAddr, until: Instant) {
         let config = self.settings.client(remote.ip());
         match self.endpoint.connect(now, config, remote, SERVER_NAME) {
@@ -221,7 +223,8 @@ impl QuicLinks {
         }
     }
 
-    /// The next datagrams to send: appends to the empty `buffer`, at most `segments_max` of equal size.
+    /// The next datagrams to send: appends to the empty `buffer`, at most `segments_max` of equal
+    /// size.
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,

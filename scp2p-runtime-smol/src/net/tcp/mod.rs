@@ -1,4 +1,5 @@
-//! Links of TLS over TCP. Each has a task that does its cryptography; the driver talks to it through channels.
+//! Links of TLS over TCP. Each has a task that does its cryptography; the driver talks to it
+//! through channels.
 
 mod link;
 
@@ -27,7 +28,8 @@ use super::resolve::{resolve, share_of_time};
 use super::tls::{Identity, SERVER_NAME};
 use super::{AcceptedIds, OPENING_TIME_MAX};
 
-/// Reports of links that wait for the driver; a link with one more waits itself, and reads nothing meanwhile.
+/// Reports of links that wait for the driver; a link with one more waits itself, and reads nothing
+/// meanwhile.
 const REPORTS_MAX: usize = 256;
 /// Connections that the system may hold for a listener.
 const BACKLOG: i32 = 1024;
@@ -315,15 +317,22 @@ async fn connect(remote: SocketAddr, until: Instant) -> Result<Async<TcpStream>,
     let connect = async {
         Async::<TcpStream>::connect(remote)
             .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                    DialError::Refused
-                }
-                io::ErrorKind::TimedOut => DialError::TimedOut,
-                _ => DialError::Unreachable,
-            })
+            .map_err(|error| dial_error(error.kind()))
     };
     future::or(connect, late(until)).await
+}
+
+fn dial_error(kind: io::ErrorKind) -> DialError {
+    if matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    ) {
+        DialError::Refused
+    } else if kind == io::ErrorKind::TimedOut {
+        DialError::TimedOut
+    } else {
+        DialError::Unreachable
+    }
 }
 
 /// Makes a connection a link: TLS, within time.

@@ -219,7 +219,8 @@ fn a_close_delivers_what_was_sent() {
     }));
 }
 
-/// A dial that nobody listens to is refused at once; one that is answered with nonsense fails by TLS.
+/// A dial that nobody listens to is refused at once; one that is answered with nonsense fails by
+/// TLS.
 #[test]
 fn failed_dials_say_why() {
     let mut a = end();
