@@ -65,7 +65,7 @@ pub const NONCES_MAX: usize = 16_384;
 pub const PROFILES_MAX: usize = 4096;
 /// Calls without a reply per session. Deployed peers work them off one by one, so more
 /// would only wait longer; a peer that owes so many is stuck.
-pub const CALLS_MAX: usize = 256;
+pub const CALLS_MAX: usize = 1024;
 /// Frames queued per lane of a link: what a peer may ask for at once without reading.
 pub const SEND_QUEUE_FRAMES_MAX: usize = 1024;
 /// Bytes queued per lane of a link: room for any one frame while another is on its way.
@@ -192,3 +192,21 @@ pub const SEARCHES_WAITING_MAX: usize = 1024;
 pub const HEADS_FOUND_MAX: usize = 8;
 /// Requests that wait for a value to be read or merged.
 pub const VALUE_REQUESTS_MAX: usize = 512;
+/// Downloads that run at a time; each has up to 3000 items in memory.
+pub const DOWNLOADS_MAX: usize = 256;
+/// Downloads that have ended and are still listed.
+pub const DOWNLOADS_ENDED_MAX: usize = 100;
+/// Peers remembered per download: more would not make it faster.
+pub const JOB_PEERS_MAX: usize = 256;
+/// Chunks asked of one peer at a time: enough tiny files for a few milliseconds.
+pub const CHUNK_REQUESTS_MAX: u32 = 256;
+/// Small files open at a time; larger ones are bound by the configuration.
+pub const SMALL_FILES_OPEN_MAX: usize = 512;
+/// Files that wait to be moved to their names at a time.
+pub const FILES_FINISHING_MAX: usize = 4096;
+/// Providers being connected at a time for downloads.
+pub const PROVIDER_REACHES_MAX: u32 = 16;
+/// Contents looked up one by one in one round of a download.
+pub const CONTENT_LOOKUPS_MAX: usize = 4;
+/// A text in a row of ours, in bytes: a path of this host at most.
+pub const ROW_TEXT_MAX: usize = 65_536;

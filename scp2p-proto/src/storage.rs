@@ -165,8 +165,14 @@ pub struct FileRef {
     pub path: LocalPath,
     /// Its size in bytes.
     pub size: u64,
-    /// Its modification time in nanoseconds since 1970.
+    /// Its modification time in nanoseconds since 1970, or [`FileRef::MTIME_UNKNOWN`].
     pub mtime_ns: i64,
+}
+
+impl FileRef {
+    /// Stands for the modification time of a file that a download has just written: a file with it
+    /// counts as unchanged as long as its size is right.
+    pub const MTIME_UNKNOWN: i64 = i64::MIN;
 }
 
 /// A file being downloaded: `rel` below `root`, with ".part" appended to its name until it is

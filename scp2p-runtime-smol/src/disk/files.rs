@@ -85,5 +85,6 @@ pub(super) fn mtime_of(stat: &Stat) -> i64 {
 }
 
 fn is_as_hashed(file: &FileRef, stat: &Stat) -> bool {
-    size_of(stat) == file.size && mtime_of(stat) == file.mtime_ns
+    let unknown = file.mtime_ns == FileRef::MTIME_UNKNOWN;
+    size_of(stat) == file.size && (unknown || mtime_of(stat) == file.mtime_ns)
 }

@@ -1,0 +1,259 @@
+//! How much is asked of one peer at a time.
+
+use core::time::Duration;
+
+use crate::limits::{CHUNK_LEN, CHUNK_REQUESTS_MAX};
+use crate::time::Time;
+
+/// What a request costs beside its chunk: tiny files are many requests.
+const REQUEST_COST: u64 = 2048;
+const CHUNK: u64 = CHUNK_LEN as u64;
+/// Before anything was measured.
+const FIRST: u64 = 4 * CHUNK;
+const LEAST: u64 = 2 * CHUNK;
+const MOST: u64 = 64 * CHUNK;
+/// Latencies below it count as this much: the window covers the jitter of both hosts' schedulers.
+const LATENCY_FLOOR: Duration = Duration::from_micros(2000);
+/// A smallest latency older than this is measured anew: the way may have changed.
+const LATENCY_AGE: Duration = Duration::from_secs(10);
+
+/// What is under way at one peer, and how much may be. The limit follows the rate at which chunks
+/// arrive on the disk: twice of what is delivered in the shortest time that a chunk took.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    /// Cost of what is under way.
+    cost: u64,
+    requests: u32,
+    /// No more requests than this at a time.
+    requests_max: u32,
+    /// Cost of all that was delivered.
+    delivered: u64,
+    /// Cost delivered per second, lately; 0 before the first delivery.
+    rate: u64,
+    latency: Duration,
+    measured: Time,
+}
+
+/// A request as it was when it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(super) at: Time,
+    len: u32,
+    delivered: u64,
+}
+
+impl Window {
+    pub(super) fn new(deployed: bool) -> Window {
+        Window {
+            cost: 0,
+            requests: 0,
+            requests_max: if deployed { 4 } else { CHUNK_REQUESTS_MAX },
+            delivered: 0,
+            rate: 0,
+            latency: Duration::ZERO,
+            measured: Time(0),
+        }
+    }
+
+    /// Whether one more request may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.cost < self.limit() && self.requests < self.requests_max
+    }
+
+    /// A chunk of so many bytes is asked for.
+    pub(super) fn send(&mut self, len: u32, now: Time) -> Sent {
+        self.cost = self.cost.saturating_add(cost(len));
+        self.requests = self.requests.saturating_add(1);
+        Sent {
+            at: now,
+            len,
+            delivered: self.delivered,
+        }
+    }
+
+    /// The chunk is written.
+    pub(super) fn deliver(&mut self, sent: &Sent, now: Time) {
+        self.end(sent);
+        self.delivered = self.delivered.saturating_add(cost(sent.len));
+        let took = now.since(sent.at).max(Duration::from_micros(1));
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let sample = (self.delivered - sent.delivered).saturating_mul(1_000_000) / micros;
+        self.rate = if sample >= self.rate {
+            sample
+        } else {
+            self.rate - self.rate / 16 + sample / 16
+        };
+        let stale = self.measured == Time(0) || now.since(self.measured) > LATENCY_AGE;
+        if stale || took <= self.latency {
+            self.latency = took;
+            self.measured = now;
+        }
+    }
+
+    /// The request ended without a chunk that was of use.
+    pub(super) fn end(&mut self, sent: &Sent) {
+        self.cost = self.cost.saturating_sub(cost(sent.len));
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// The peer did not answer in time: less is asked of it.
+    pub(super) fn slow_down(&mut self) {
+        self.rate /= 2;
+    }
+
+    /// What the peer delivers per second, in units that compare peers.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// How long a request sent now will take: what is under way comes first.
+    pub(super) fn expected(&self) -> Duration {
+        if self.rate == 0 {
+            return Duration::from_secs(2);
+        }
+        let micros = self.cost.saturating_add(CHUNK).saturating_mul(1_000_000) / self.rate;
+        self.latency.saturating_add(Duration::from_micros(micros))
+    }
+
+    /// How long to wait for a request sent now.
+    pub(super) fn patience(&self) -> Duration {
+        (self.expected().saturating_mul(4)).clamp(Duration::from_secs(3), Duration::from_secs(30))
+    }
+
+    fn limit(&self) -> u64 {
+        if self.rate == 0 {
+            return FIRST;
+        }
+        let span = self.latency.saturating_mul(2).max(LATENCY_FLOOR);
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        (self.rate.saturating_mul(micros) / 1_000_000)
+            .saturating_add(CHUNK)
+            .clamp(LEAST, MOST)
+    }
+}
+
+fn cost(len: u32) -> u64 {
+    u64::from(len) + REQUEST_COST
+}
+
+/// Bytes per second over the last seconds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Meter {
+    seconds: [u64; Meter::SPAN],
+    last: u64,
+}
+
+impl Meter {
+    const SPAN: usize = 4;
+
+    pub(super) fn add(&mut self, bytes: u64, now: Time) {
+        self.advance(now);
+        if let Some(second) = self.seconds.first_mut() {
+            *second = second.saturating_add(bytes);
+        }
+    }
+
+    /// The mean over the whole seconds of the span.
+    pub(super) fn rate(&self, now: Time) -> u64 {
+        let mut meter = self.clone();
+        meter.advance(now);
+        let past = meter.seconds.iter().skip(1);
+        let part = now.0 % 1_000_000 / 1000;
+        let millis = (Meter::SPAN as u64 - 1) * 1000 + part;
+        let sum = past.fold(meter.seconds[0], |sum, second| sum.saturating_add(*second));
+        sum.saturating_mul(1000) / millis
+    }
+
+    fn advance(&mut self, now: Time) {
+        let second = now.0 / 1_000_000;
+        let gone = second.saturating_sub(self.last).min(Meter::SPAN as u64);
+        for _ in 0..gone {
+            self.seconds.rotate_right(1);
+            self.seconds[0] = 0;
+        }
+        self.last = self.last.max(second);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::VecDeque;
+
+    /// A peer that sends `per_second` bytes after a latency; how much is under way in the end.
+    fn settled(latency: Duration, per_second: u64, len: u32) -> (u64, u64) {
+        let mut window = Window::new(false);
+        let mut way: VecDeque<(Sent, Time)> = VecDeque::new();
+        let (mut now, mut free, mut received) = (Time(1), Time(1), 0);
+        let end = Time(5_000_000);
+        while now < end {
+            while window.has_room() {
+                let took = Duration::from_micros(u64::from(len) * 1_000_000 / per_second);
+                free = free.max(now + latency) + took;
+                way.push_back((window.send(len, now), free));
+            }
+            let (sent, at) = way.pop_front().expect("a window has room for one request");
+            now = now.max(at);
+            window.deliver(&sent, now);
+            received += u64::from(len);
+        }
+        (window.cost, received * 1_000_000 / now.0)
+    }
+
+    #[test]
+    fn a_long_fat_way_is_filled() {
+        let (under_way, rate) = settled(Duration::from_millis(50), 50_000_000, CHUNK_LEN);
+        assert!(rate > 45_000_000, "{rate}");
+        assert!(under_way <= MOST + 2 * CHUNK);
+    }
+
+    #[test]
+    fn on_one_host_little_is_under_way() {
+        let (under_way, rate) = settled(Duration::from_micros(100), 400_000_000, CHUNK_LEN);
+        assert!(rate > 360_000_000, "{rate}");
+        assert!(under_way <= 6 * (CHUNK + REQUEST_COST), "{under_way}");
+    }
+
+    #[test]
+    fn tiny_files_are_many_requests() {
+        let mut window = Window::new(false);
+        let mut requests = 0;
+        while window.has_room() {
+            window.send(1024, Time(1));
+            requests += 1;
+        }
+        assert!((100..=CHUNK_REQUESTS_MAX).contains(&requests), "{requests}");
+    }
+
+    #[test]
+    fn a_deployed_peer_is_asked_little() {
+        let mut window = Window::new(true);
+        let sent: alloc::vec::Vec<Sent> =
+            core::iter::from_fn(|| window.has_room().then(|| window.send(CHUNK_LEN, Time(1))))
+                .collect();
+        assert_eq!(sent.len(), 4);
+        window.end(&sent[0]);
+        assert!(window.has_room());
+    }
+
+    #[test]
+    fn patience_is_bounded() {
+        let mut window = Window::new(false);
+        let sent = window.send(1, Time(1));
+        window.deliver(&sent, Time(60_000_000));
+        assert_eq!(window.patience(), Duration::from_secs(30));
+        let sent = window.send(CHUNK_LEN, Time(70_000_000));
+        window.deliver(&sent, Time(70_000_100));
+        assert_eq!(window.patience(), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let mut meter = Meter::default();
+        for second in 0..10 {
+            meter.add(1000, Time(second * 1_000_000 + 999_000));
+        }
+        assert!((900..=1100).contains(&meter.rate(Time(9_999_000))));
+        assert_eq!(meter.rate(Time(20_000_000)), 0);
+    }
+}
