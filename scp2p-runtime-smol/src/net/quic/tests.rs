@@ -392,34 +392,49 @@ fn an_idle_link_lives() {
     assert_eq!((net.has_closed(0), net.has_closed(1)), (None, None));
 }
 
-/// Strangers who only begin handshakes are made to prove their address, cannot hold more than their
-/// share, and are forgotten in time; somebody else still gets in.
-#[test]
-fn half_open_links_are_bounded() {
-    let mut net = Net::new([127, 0, 0, 1]);
+/// Begins handshakes with the second peer from these addresses and never goes on.
+fn begin_handshakes(net: &mut Net, from: impl Iterator<Item = SocketAddr>) {
     let identity = Identity::generate().expect("a certificate");
-    let mut attackers = Vec::new();
-    for n in 0..HALF_OPEN_PER_IP_MAX as u16 * 3 {
+    for from in from {
         let mut links = QuicLinks::new(&identity, 1500, AcceptedIds::default(), [9; 32]);
-        let from = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000 + n));
         links.dial(net.now, LinkId(1), net.peers[1].addr, net.now + OPENING);
         let mut buffer = Vec::new();
         while let Some(transmit) = links.poll_transmit(net.now, 1, &mut buffer) {
-            let payload = BytesMut::from(&buffer[..transmit.size]);
             let datagram = Datagram {
                 remote: from,
                 local: None,
                 ecn: None,
-                payload,
+                payload: BytesMut::from(&buffer[..transmit.size]),
             };
             net.peers[1].links.receive(net.now, datagram);
             buffer.clear();
         }
-        attackers.push(links);
     }
+}
+
+/// One stranger who only begins handshakes cannot hold more than his share and is forgotten in
+/// time; somebody else still gets in.
+#[test]
+fn half_open_links_of_one_address_are_bounded() {
+    let mut net = Net::new([127, 0, 0, 1]);
+    let ports = 10_000..10_000 + HALF_OPEN_PER_IP_MAX as u16 * 3;
+    let from = ports.map(|port| SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), port)));
+    begin_handshakes(&mut net, from);
     assert_eq!(net.peers[1].links.half_open.total(), HALF_OPEN_PER_IP_MAX);
     net.open();
     let later = net.now + OPENING + Duration::from_secs(1);
     net.run(OPENING * 2, |net| net.now >= later);
     assert_eq!(net.peers[1].links.half_open.total(), 0);
+}
+
+/// Beyond a number of half-open links strangers must prove their address first, which those
+/// who made theirs up cannot; an honest one can.
+#[test]
+fn made_up_addresses_do_not_fill_the_table() {
+    let mut net = Net::new([127, 0, 0, 1]);
+    let hosts = 0..HALF_OPEN_UNPROVEN_MAX as u32 * 3;
+    let from = hosts.map(|n| SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + n), 7000)));
+    begin_handshakes(&mut net, from);
+    assert_eq!(net.peers[1].links.half_open.total(), HALF_OPEN_UNPROVEN_MAX);
+    net.open();
 }
