@@ -20,15 +20,17 @@ use self::fetch::{Ask, Source};
 use self::file::{File, Phase};
 use self::job::{Job, Known};
 use self::window::Sent;
+use crate::command::{CommandError, Reply};
 use crate::content::Bitmap;
 use crate::cx::{CallError, Cx, Outcome, Receipt};
 use crate::event::Event;
 use crate::id::{DownloadId, NodeKey, OpId};
 use crate::rng::Rng;
-use crate::storage::{PartRef, Saved, Table};
+use crate::storage::{PartRef, Saved, StoreError, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::view::{DownloadPeer, DownloadState, DownloadView, Status};
+use crate::wire::Answer;
 use crate::wish::Found;
 
 /// How long a download on a full disk waits.
@@ -139,6 +141,8 @@ pub(super) struct Downloads {
     /// Providers being connected.
     reaches: u32,
     downloaded: u64,
+    /// Nothing new is begun.
+    stopping: bool,
     timers: Timers<Timer>,
 }
 
@@ -160,6 +164,7 @@ impl Downloads {
             refill: true,
             reaches: 0,
             downloaded: 0,
+            stopping: false,
             timers: Timers::new(),
         };
         downloads.restore(saved, now);
@@ -205,68 +210,50 @@ impl Downloads {
     }
 
     pub(super) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
-        match outcome {
-            Outcome::Answer {
-                from,
-                answer,
-                receipt,
-            } => self.on_answer(cx, tag, from, answer, receipt),
-            Outcome::Loaded(result) => match tag {
-                Tag::Resumed(place) => self.on_resumed(cx, place, result),
-                Tag::Row { place, page } => self.on_row(cx, place, page, result),
-                _ => {}
-            },
-            Outcome::Written(result) => {
-                if let Tag::Written {
+        match (tag, outcome) {
+            (
+                tag,
+                Outcome::Answer {
+                    from,
+                    answer,
+                    receipt,
+                },
+            ) => self.on_answer(cx, tag, from, answer, receipt),
+            (Tag::Resumed(place), Outcome::Loaded(result)) => self.on_resumed(cx, place, result),
+            (Tag::Row { place, page }, Outcome::Loaded(result)) => {
+                self.on_row(cx, place, page, result);
+            }
+            (
+                Tag::Written {
                     place,
                     index,
                     from,
                     sent,
                     receipt,
-                } = tag
-                {
-                    cx.release(receipt);
-                    self.on_written(cx, place, index, from, sent, result);
+                },
+                Outcome::Written(result),
+            ) => {
+                cx.release(receipt);
+                self.on_written(cx, place, index, from, sent, result);
+            }
+            (tag, Outcome::Committed(result)) => self.on_committed(cx, tag, result),
+            (Tag::Reached { job, item }, Outcome::Reached(result)) => {
+                self.reaches = self.reaches.saturating_sub(1);
+                if let Ok(peer) = result {
+                    self.on_provider(cx, job, item, peer);
                 }
             }
-            Outcome::Committed(result) => match tag {
-                Tag::Begun(job) => self.on_begun(cx, job, result),
-                Tag::Ended(job) => self.on_ended(cx, job, result),
-                Tag::Cancelled(op) => cx.done(
-                    op,
-                    result
-                        .map(|()| crate::command::Reply::Ok)
-                        .map_err(crate::command::CommandError::Store),
-                ),
-                Tag::Synced { place, pages } => {
-                    if let (Err(_), Some(file)) = (result, self.files.get_mut(&place)) {
-                        file.dirty_again(pages);
-                    }
-                }
-                Tag::Finished(places) => self.on_finished(cx, places, result),
-                _ => {}
-            },
-            Outcome::Reached(result) => match tag {
-                Tag::Reached { job, item } => {
-                    self.reaches = self.reaches.saturating_sub(1);
-                    if let Ok(peer) = result {
-                        self.on_provider(cx, job, item, peer);
-                    }
-                }
-                Tag::SearchReached(_) => self.reaches = self.reaches.saturating_sub(1),
-                _ => {}
-            },
-            Outcome::Found(Found::Providers(found)) => match tag {
-                Tag::Lookup { job, item } => {
-                    self.reach(cx, &found.providers, &Tag::Reached { job, item });
-                }
-                Tag::SearchLookup(search) => {
-                    self.reach(cx, &found.providers, &Tag::SearchReached(search));
-                }
-                _ => {}
-            },
-            Outcome::Found(Found::Nothing { .. } | Found::Heads(_) | Found::Manifest(_))
-            | Outcome::Stored(_) => {}
+            // Coming up, the peer was asked already.
+            (Tag::SearchReached(_), Outcome::Reached(_)) => {
+                self.reaches = self.reaches.saturating_sub(1);
+            }
+            (Tag::Lookup { job, item }, Outcome::Found(Found::Providers(found))) => {
+                self.reach(cx, &found.providers, &Tag::Reached { job, item });
+            }
+            (Tag::SearchLookup(search), Outcome::Found(Found::Providers(found))) => {
+                self.reach(cx, &found.providers, &Tag::SearchReached(search));
+            }
+            (_, _) => {}
         }
         self.turn(cx);
     }
@@ -370,33 +357,45 @@ impl Downloads {
         cx: &mut Cx<'_>,
         tag: Tag,
         from: NodeKey,
-        answer: Result<crate::wire::Answer, CallError>,
+        answer: Result<Answer, CallError>,
         receipt: Receipt,
     ) {
-        match tag {
-            Tag::Chunk(ask) => self.on_chunk(cx, ask, from, answer, receipt),
-            Tag::Page { place, level, page } => {
-                cx.release(receipt);
+        match (tag, answer) {
+            (Tag::Chunk(ask), answer) => return self.on_chunk(cx, ask, from, answer, receipt),
+            (Tag::Page { place, level, page }, answer) => {
                 self.on_page(cx, place, level, page, from, answer);
             }
-            Tag::ChunkList(place) => {
-                cx.release(receipt);
-                self.on_chunk_list(cx, place, from, answer);
+            (Tag::ChunkList(place), answer) => self.on_chunk_list(cx, place, from, answer),
+            (Tag::Have { job, items }, answer) => self.on_have(cx, job, &items, from, answer),
+            (Tag::SearchHave(search), answer) => self.on_search_have(cx, search, answer),
+            (_, _) => {}
+        }
+        cx.release(receipt);
+    }
+
+    fn on_committed(&mut self, cx: &mut Cx<'_>, tag: Tag, result: Result<(), StoreError>) {
+        match (tag, result) {
+            (Tag::Begun(job), result) => self.on_begun(cx, job, result),
+            (Tag::Ended(job), result) => self.on_ended(cx, job, result),
+            (Tag::Cancelled(op), result) => {
+                let reply = result.map(|()| Reply::Ok).map_err(CommandError::Store);
+                cx.done(op, reply);
             }
-            Tag::Have { job, items } => {
-                cx.release(receipt);
-                self.on_have(cx, job, &items, from, answer);
+            (Tag::Synced { place, pages }, Err(_)) => {
+                if let Some(file) = self.files.get_mut(&place) {
+                    file.dirty_again(pages);
+                }
             }
-            Tag::SearchHave(search) => {
-                cx.release(receipt);
-                self.on_search_have(cx, search, answer);
-            }
-            _ => cx.release(receipt),
+            (Tag::Finished(places), result) => self.on_finished(cx, places, result),
+            (_, _) => {}
         }
     }
 
     /// Lets everything go on that can.
     fn turn(&mut self, cx: &mut Cx<'_>) {
+        if self.stopping {
+            return;
+        }
         self.open_files(cx);
         self.pump(cx);
         if self.refill {

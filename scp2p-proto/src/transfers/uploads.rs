@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::sources::{self, Source, Sources};
 use crate::content::{chunk_count, chunk_len, level1_count, page_count, page_subtree};
 use crate::cx::{Cx, Outcome};
-use crate::id::{ContentId, LinkId, NodeKey, ShareId};
+use crate::id::{ContentId, LinkId, ShareId};
 use crate::limits::{
     CHUNK_HASHES_MAX, CHUNK_LEN, HASH_REQUESTS_MAX, IDS_MAX, UPLOAD_LOADS_MAX, UPLOAD_QUEUE_MAX,
 };

@@ -71,6 +71,7 @@ impl Downloads {
     pub(in crate::transfers) fn on_stop(&mut self, cx: &mut Cx<'_>) {
         self.sync(cx);
         self.finish_complete(cx);
+        self.stopping = true;
     }
 
     /// Saves the progress of all open files.
@@ -124,7 +125,8 @@ impl Downloads {
     }
 
     pub(super) fn finish_when_due(&mut self, cx: &mut Cx<'_>) {
-        if self.complete.is_empty() {
+        let later = |at| at > cx.now.mono + FINISH_AFTER;
+        if self.complete.is_empty() || self.timers.at(&Timer::Finish).is_some_and(later) {
             return;
         }
         let others = self.files.len() > self.finishing.len();
@@ -238,6 +240,10 @@ impl Downloads {
 
     /// An item cannot be had; the others go on.
     pub(super) fn item_failed(&mut self, cx: &mut Cx<'_>, place: Place, reason: String) {
+        if self.stopping {
+            // The disk gives up what it is doing; nothing is wrong with the item.
+            return;
+        }
         self.close(place);
         let Some(job) = self.jobs.get_mut(&place.job) else {
             return;

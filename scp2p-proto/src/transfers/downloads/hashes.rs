@@ -150,9 +150,7 @@ impl Downloads {
     fn hash_failed(&mut self, cx: &mut Cx<'_>, place: Place, from: NodeKey, error: &CallError) {
         match error {
             CallError::Refused { rate_limited: true } => {
-                if let Some(source) = self.sources.get_mut(&from) {
-                    source.pause(cx.now.mono + RATE_PAUSE);
-                }
+                self.source(cx, from).pause(cx.now.mono + RATE_PAUSE);
             }
             CallError::Busy | CallError::TimedOut | CallError::Lost | CallError::Connect(_) => {
                 self.has_not(place, &from);

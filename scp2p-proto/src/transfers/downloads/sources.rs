@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::file::{File, Phase};
 use super::{Downloads, Place, Tag, Timer};
 use crate::cx::{CallError, Cx};
 use crate::id::{ContentId, DownloadId, NodeKey};
@@ -53,8 +54,20 @@ impl Downloads {
             self.lookup(cx, content, Tag::Lookup { job: id, item });
         }
         self.park_orphans();
+        self.look_again(id);
         let next = cx.now.mono + self.rng.jitter(POLL);
         self.timers.set(Timer::Poll(id), next);
+    }
+
+    /// Files that stopped because every holder was to be left alone for a while go on.
+    fn look_again(&mut self, id: DownloadId) {
+        let idle = |file: &File| file.phase == Phase::Fetching && !file.asking;
+        let stopped = self
+            .files
+            .iter()
+            .filter(|(place, file)| place.job == id && idle(file))
+            .map(|(place, _)| *place);
+        self.ready.extend(stopped);
     }
 
     /// Asks a peer of ours which of the missing items it serves.
