@@ -455,11 +455,9 @@ impl Node {
         let cx = cx!(self);
         match tag {
             Tag::Stop(op) => {
-                let result = match outcome {
-                    Outcome::Committed(Err(error)) => Err(CommandError::Store(error)),
-                    _ => Ok(Reply::Ok),
-                };
-                cx.done(op, result);
+                if let Outcome::Committed(result) = outcome {
+                    cx.done(op, result.map(|()| Reply::Ok).map_err(CommandError::Store));
+                }
             }
             Tag::Peers(tag) => self.peers.on_outcome(cx, tag, outcome),
             Tag::Dht(tag) => self.dht.on_outcome(cx, tag, outcome),
@@ -532,7 +530,6 @@ impl Node {
                 tag,
             } => self.dht.store(cx, key, value, ttl_secs, tag),
             Wish::Provide { content, tag } => self.dht.provide(cx, content, tag),
-            Wish::Head { from, head } => self.catalogs.on_head(cx, from, head),
             Wish::Serve { share, files } => self.transfers.serve(cx, share, files),
             Wish::ServeFinished { share, files } => {
                 self.transfers.serve_finished(cx, share, files);

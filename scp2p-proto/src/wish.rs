@@ -41,8 +41,6 @@ pub(crate) enum Wish {
     },
     /// Dht: add our addresses to a provider record: it is read, merged and stored.
     Provide { content: ContentId, tag: Tag },
-    /// Catalogs: a head that somebody sent, asked or not; it is not verified yet.
-    Head { from: NodeKey, head: ShareHead },
     /// Transfers: these files of an own share are served from now on, in place of what it had.
     Serve {
         share: ShareId,

@@ -36,7 +36,7 @@ fn two_nodes_that_dial_each_other_keep_one_session() {
     let one = world.add_with(&[], |config| {
         config
             .bootstrap
-            .push("quic://10.0.1.1:7000".parse().unwrap())
+            .push("quic://10.0.1.1:7000".parse().expect("an address"))
     });
     let two = world.add(&[one]);
     world.pass(Duration::from_secs(30));

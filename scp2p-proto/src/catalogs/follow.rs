@@ -298,11 +298,6 @@ impl Catalogs {
         }
     }
 
-    /// A head that somebody sent, asked or not.
-    pub(crate) fn on_head(&mut self, cx: &mut Cx<'_>, from: NodeKey, head: ShareHead) {
-        self.hear(cx, Some(from), head.share, &head);
-    }
-
     /// A head from a node of ours, which verifies heads before it passes them on.
     pub(super) fn hear_verified(&mut self, cx: &mut Cx<'_>, peer: NodeKey, head: &ShareHead) {
         let verdict = self.hear(cx, Some(peer), head.share, head);

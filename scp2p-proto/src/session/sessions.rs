@@ -1,5 +1,6 @@
 //! All links: bytes to handshakes to sessions to messages, and back.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -117,11 +118,11 @@ struct Link {
 enum State {
     Dialing(DialPlan),
     /// We sent our hello.
-    Offered(LinkInfo, DialPlan, Initiator),
+    Offered(LinkInfo, DialPlan, Box<Initiator>),
     /// Somebody dialled and has not spoken yet.
     Accepted(LinkInfo),
     /// We answered a hello.
-    Answered(LinkInfo, Responder),
+    Answered(LinkInfo, Box<Responder>),
     Up(Up),
     /// Between two states, inside one call.
     Moving,
@@ -365,7 +366,7 @@ impl Sessions {
         let Some(link) = self.links.get_mut(&step.id) else {
             return;
         };
-        link.state = State::Offered(info, plan, initiator);
+        link.state = State::Offered(info, plan, Box::new(initiator));
         // A hello is far below any queue's bound.
         let _ = link.room.push(
             Lane::Control,
@@ -431,7 +432,7 @@ impl Sessions {
             }
             State::Offered(info, plan, initiator) => {
                 link.grants.consumed(lane, bytes);
-                self.server_hello(step, info, plan, initiator, &body);
+                self.server_hello(step, info, plan, *initiator, &body);
             }
             State::Accepted(info) => {
                 link.grants.consumed(lane, bytes);
@@ -439,7 +440,7 @@ impl Sessions {
             }
             State::Answered(info, responder) => {
                 link.grants.consumed(lane, bytes);
-                self.client_ack(step, info, responder, &body);
+                self.client_ack(step, info, *responder, &body);
             }
             State::Dialing(_) | State::Moving => self.offend(step),
         }
@@ -501,7 +502,7 @@ impl Sessions {
                         body: Bytes::new(),
                     },
                 );
-                link.state = State::Answered(info, responder);
+                link.state = State::Answered(info, Box::new(responder));
             }
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
         }

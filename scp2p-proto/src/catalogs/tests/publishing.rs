@@ -280,7 +280,7 @@ fn a_number_that_we_signed_before_a_restore_is_not_used_again() {
     let head = bench.watch(peer, &[share]).remove(0).head;
     bench.rows = backup;
     let mut bench = bench.restarted();
-    bench.act(|catalogs, cx| catalogs.on_head(cx, peer, head));
+    bench.act(|catalogs, cx| catalogs.hear_verified(cx, peer, &head));
     let mut bench = bench.restarted();
     let op = bench.publish("photos", &["/c"]);
     assert_eq!(published(&bench, op).1, 3);
