@@ -265,7 +265,7 @@ impl Cx<'_> {
         self.push(Act::Answer(ticket, answer));
     }
 
-    /// Answers a request with an error, worded as deployed peers do (SPECIFICATION §4).
+    /// Answers a request with an error, worded as deployed peers do (SPECIFICATION §4.2).
     pub(crate) fn refuse(&mut self, ticket: Ticket, text: impl Into<String>) {
         self.push(Act::Refuse(ticket, text.into()));
     }

@@ -1,5 +1,5 @@
 //! Dialling: QUIC first, TCP a moment later, each in the profiles that may fit; the first that
-//! authenticates wins (SPECIFICATION §3).
+//! authenticates wins (SPECIFICATION §3.2).
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

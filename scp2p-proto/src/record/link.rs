@@ -1,4 +1,4 @@
-//! Share links (SPECIFICATION §9.2).
+//! Share links (SPECIFICATION §5.4).
 
 use core::fmt;
 use core::str::FromStr;

@@ -1,4 +1,4 @@
-//! Channel binding inside a hello's nonce (SPECIFICATION §4).
+//! Channel binding inside a hello's nonce (SPECIFICATION §3.4).
 //!
 //! A hello is signed, but nothing in it depends on the TLS connection it travels on, so
 //! somebody who terminates TLS on both sides could pass genuine hellos through and read

@@ -1,4 +1,4 @@
-//! Request ids of one session, in both directions (SPECIFICATION §2).
+//! Request ids of one session, in both directions (SPECIFICATION §4.1).
 
 use core::fmt;
 

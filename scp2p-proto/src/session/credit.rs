@@ -1,4 +1,4 @@
-//! Credit in both directions of a link, lane by lane (SPECIFICATION §2).
+//! Credit in both directions of a link, lane by lane (SPECIFICATION §4.4).
 
 use alloc::collections::VecDeque;
 

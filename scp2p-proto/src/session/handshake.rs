@@ -1,4 +1,4 @@
-//! The three hellos that open a session (SPECIFICATION §4).
+//! The three hellos that open a session (SPECIFICATION §3.3).
 //!
 //! ```text
 //! Initiator::start ── ClientHello ─▶ Responder::on_client_hello

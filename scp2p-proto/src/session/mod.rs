@@ -1,5 +1,5 @@
 //! A link becomes a session: handshake, channel binding, and the bookkeeping of calls and
-//! credit (SPECIFICATION §4).
+//! credit (SPECIFICATION §3).
 
 mod binding;
 mod calls;

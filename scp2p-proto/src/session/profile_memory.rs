@@ -1,4 +1,4 @@
-//! Which hello profile worked with whom (SPECIFICATION §4).
+//! Which hello profile worked with whom (SPECIFICATION §1.1).
 
 use core::net::SocketAddr;
 

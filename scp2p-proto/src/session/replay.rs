@@ -1,4 +1,4 @@
-//! Memory of the hellos that were answered (SPECIFICATION §4).
+//! Memory of the hellos that were answered (SPECIFICATION §3.3).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 

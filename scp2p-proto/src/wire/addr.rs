@@ -1,4 +1,4 @@
-//! Addresses of peers as they are exchanged (SPECIFICATION §3).
+//! Addresses of peers as they are exchanged (SPECIFICATION §3.2).
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Answers as bytes and back (SPECIFICATION §8).
+//! Answers as bytes and back (SPECIFICATION §4.5).
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! Bootstrap addresses as people write them (SPECIFICATION §3).
+//! Bootstrap addresses as people write them (SPECIFICATION §3.2).
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! What a node says it does, and the hello profiles (SPECIFICATION §4).
+//! What a node says it does, and the hello profiles (SPECIFICATION §3.3).
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
 

@@ -1,4 +1,4 @@
-//! Envelopes: what every frame after the handshake holds (SPECIFICATION §2).
+//! Envelopes: what every frame after the handshake holds (SPECIFICATION §4.1).
 
 use alloc::vec::Vec;
 use bytes::Bytes;

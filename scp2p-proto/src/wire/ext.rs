@@ -1,4 +1,4 @@
-//! What messages between nodes of ours are made of, types 600 to 699 (SPECIFICATION §8): integer-keyed
+//! What messages between nodes of ours are made of, types 600 to 699 (SPECIFICATION §10): integer-keyed
 //! maps and true byte strings.
 
 use core::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Hellos: the three messages of a handshake (SPECIFICATION §4).
+//! Hellos: the three messages of a handshake (SPECIFICATION §3.3).
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! The numbers of the messages (SPECIFICATION §8).
+//! The numbers of the messages (SPECIFICATION §4.5).
 
 pub(crate) const PEX_OFFER: u16 = 100;
 pub(crate) const PEX_REQUEST: u16 = 101;

@@ -1,4 +1,4 @@
-//! What requests and answers are made of (SPECIFICATION §8).
+//! What requests and answers are made of (SPECIFICATION §4.5).
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! The wire: every message as bytes and back (SPECIFICATION §2 to §8).
+//! The wire: every message as bytes and back (SPECIFICATION §2 to §10).
 
 mod addr;
 mod answer;

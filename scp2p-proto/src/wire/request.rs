@@ -1,4 +1,4 @@
-//! Requests as bytes and back (SPECIFICATION §8).
+//! Requests as bytes and back (SPECIFICATION §4.5).
 
 use core::fmt;
 
