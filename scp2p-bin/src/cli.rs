@@ -172,7 +172,7 @@ command_args! {
         #[argh(option, arg_name = "ip:port")]
         pub bind_tcp: Vec<String>,
 
-        /// peers to start from, [tcp://|quic://]HOST:PORT[@KEY]; repeat or separate by commas (SCP2P_BOOTSTRAP)
+        /// peers to start from, `[tcp://|quic://]HOST:PORT[@KEY]`; repeat or separate by commas (SCP2P_BOOTSTRAP)
         #[argh(option, arg_name = "peer")]
         pub bootstrap: Vec<String>,
 

@@ -55,7 +55,7 @@ pub fn print(text: &str) -> io::Result<bool> {
     }
 }
 
-/// Writes a value to standard output as indented JSON, as [`print`] does.
+/// Writes a value to standard output as indented JSON, as [`print()`] does.
 ///
 /// # Errors
 /// It cannot be written.
