@@ -240,6 +240,11 @@ impl Cx<'_> {
         self.acts.after.push(tag.into());
     }
 
+    /// This step's batch is made durable at once, although nobody waits for it.
+    pub(crate) fn make_durable(&mut self) {
+        self.acts.batch.urgent = true;
+    }
+
     /// Like [`Cx::commit`], without haste.
     pub(crate) fn commit_soft(&mut self, tag: impl Into<Tag>) {
         self.acts.after.push(tag.into());

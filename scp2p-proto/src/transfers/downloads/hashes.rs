@@ -103,6 +103,8 @@ impl Downloads {
                         // Messages are slices of what was read; a row is kept for long.
                         let row = bytes::Bytes::copy_from_slice(&found.hashes);
                         cx.put(Table::Outboard, key, row);
+                        // After a kill they tell which chunks of the part are right.
+                        cx.make_durable();
                     }
                 } else {
                     cx.wish(Wish::Judge(from, Conduct::Corrupt));
@@ -134,6 +136,7 @@ impl Downloads {
                         let key = outboard_key(&file.content, OutboardKind::Chunks, page);
                         let row = bytes::Bytes::copy_from_slice(hashes);
                         cx.put(Table::Outboard, key, row);
+                        cx.make_durable();
                     }
                 } else {
                     cx.wish(Wish::Judge(from, Conduct::Corrupt));
