@@ -10,11 +10,11 @@ use super::search::{Ask, Search, Then};
 use super::storing::Storing;
 use super::values::{Meta, Values};
 use super::{Contact, Inserted, RoutingTable};
-use crate::cx::{CallError, Cx, Outcome};
+use crate::cx::{CallError, ConnectError, Cx, Outcome};
 use crate::id::{ContentId, DhtKey, NodeId, NodeKey};
 use crate::keys::Keys;
 use crate::limits::{DHT_BUCKET_LEN, HUBS_MAX, PEX_SAMPLE_MAX, SEARCHES_MAX, SEARCHES_WAITING_MAX};
-use crate::record::{Providers, classify, providers_key};
+use crate::record::{Providers, ShareHead, classify, providers_key};
 use crate::rng::Rng;
 use crate::session::Ticket;
 use crate::storage::{Load, Loaded, Saved, Table};
@@ -71,12 +71,19 @@ pub(crate) struct Dht {
     table: RoutingTable,
     hubs: BTreeSet<NodeKey>,
     searches: BTreeMap<u64, Search>,
-    waiting: VecDeque<Search>,
+    waiting: VecDeque<Wanted>,
     sendings: BTreeMap<u64, Sending>,
     next: u64,
     timers: Timers<Timer>,
     pub(super) values: Values,
     pub(super) storing: Storing,
+}
+
+/// A lookup that waits for its turn.
+struct Wanted {
+    key: DhtKey,
+    target: NodeId,
+    then: Then,
 }
 
 /// A value on its way to the nodes that shall keep it.
@@ -210,10 +217,11 @@ impl Dht {
                 Ok(_) => {
                     self.table.seen(&from, cx.now.mono);
                 }
-                Err(_) => {
+                Err(error) if is_gone(&error) => {
                     self.table.remove(&from);
                     self.table.insert(newcomer, cx.now.mono);
                 }
+                Err(_) => {}
             },
             (Tag::Local(id), Outcome::Loaded(Ok(Loaded::Row(row)))) => {
                 if let Some(search) = self.searches.get_mut(&id)
@@ -239,6 +247,7 @@ impl Dht {
             }
             (Tag::Query(_) | Tag::Sent(_) | Tag::Evict(_) | Tag::Kept(_) | Tag::Again(..), _) => {}
         }
+        self.begin_waiting(cx);
     }
 
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
@@ -308,23 +317,20 @@ impl Dht {
     }
 
     fn search(&mut self, cx: &mut Cx<'_>, key: DhtKey, target: NodeId, then: Then) {
-        let seeds = self
-            .table
-            .closest(&target, DHT_BUCKET_LEN)
-            .into_iter()
-            .cloned()
-            .collect();
-        let hubs = match then {
-            Then::Tell(..) | Then::Provide(_) => self.live_hubs(cx),
-            Then::Store { .. } | Then::Refresh => Vec::new(),
-        };
-        let search = Search::new(self.own, key, target, seeds, hubs, then);
-        if self.searches.len() < SEARCHES_MAX {
-            self.begin(cx, search);
-        } else if self.waiting.len() < SEARCHES_WAITING_MAX {
-            self.waiting.push_back(search);
-        } else {
-            give_up(cx, search.then);
+        if self.waiting.len() >= SEARCHES_WAITING_MAX {
+            return give_up(cx, then);
+        }
+        self.waiting.push_back(Wanted { key, target, then });
+        self.begin_waiting(cx);
+    }
+
+    /// Many lookups may end at once when nobody is left to ask, so this is a loop and
+    /// the end of one does not begin the next by itself.
+    fn begin_waiting(&mut self, cx: &mut Cx<'_>) {
+        while self.searches.len() < SEARCHES_MAX
+            && let Some(wanted) = self.waiting.pop_front()
+        {
+            self.begin(cx, wanted);
         }
     }
 
@@ -336,10 +342,19 @@ impl Dht {
             .collect()
     }
 
-    fn begin(&mut self, cx: &mut Cx<'_>, search: Search) {
+    fn begin(&mut self, cx: &mut Cx<'_>, wanted: Wanted) {
+        let Wanted { key, target, then } = wanted;
+        let closest = self.table.closest(&target, DHT_BUCKET_LEN);
+        let seeds = closest.into_iter().cloned().collect();
+        let wants_value = matches!(then, Then::Tell(..) | Then::Provide(_));
+        let hubs = if wants_value {
+            self.live_hubs(cx)
+        } else {
+            Vec::new()
+        };
         self.next += 1;
-        let (id, key) = (self.next, search.key);
-        let wants_value = matches!(search.then, Then::Tell(..) | Then::Provide(_));
+        let id = self.next;
+        let search = Search::new(self.own, key, target, seeds, hubs, then);
         self.searches.insert(id, search);
         if wants_value && self.values.live(&key, cx.now.unix).is_some() {
             let key = Bytes::copy_from_slice(&key.0);
@@ -379,15 +394,10 @@ impl Dht {
             Ok(_) => {
                 self.table.seen(&from, cx.now.mono);
             }
-            Err(CallError::Connect(_) | CallError::TimedOut) => {
+            Err(error) if is_gone(error) => {
                 self.table.failed(&from);
             }
-            Err(
-                CallError::Lost
-                | CallError::Busy
-                | CallError::Refused { .. }
-                | CallError::Malformed,
-            ) => {}
+            Err(_) => {}
         }
         let own = self.own_key;
         let Some(search) = self.searches.get_mut(&id) else {
@@ -424,7 +434,9 @@ impl Dht {
                 ttl_secs,
                 tag,
             } => {
-                let signer = self.values.signer_of(&key);
+                // The manifest may have told the key after the head was given to us.
+                let head = ShareHead::decode(value).ok();
+                let signer = head.and_then(|head| self.values.signer(&head.share));
                 let record = StoreRecord {
                     key,
                     value: value.clone(),
@@ -435,20 +447,18 @@ impl Dht {
                     .into_iter()
                     .map(|contact| (contact.key, record.clone()))
                     .collect();
-                to.extend(
-                    self.live_hubs(cx)
-                        .into_iter()
-                        .map(|hub| (hub, record.clone())),
-                );
+                // Deployed peers replace what they have by whatever comes, an older head too:
+                // only who knows a value to be current stores it there.
+                if tag.is_some() {
+                    let hubs = self.live_hubs(cx).into_iter();
+                    to.extend(hubs.map(|hub| (hub, record.clone())));
+                }
                 self.send(cx, to, tag.clone());
             }
             Then::Provide(tag) => {
                 let to = self.provider_stores(cx, &search, closest);
                 self.send(cx, to, Some(tag.clone()));
             }
-        }
-        if let Some(next) = self.waiting.pop_front() {
-            self.begin(cx, next);
         }
     }
 
@@ -465,6 +475,9 @@ impl Dht {
             return Vec::new();
         };
         let own = cx.roster.own_addrs.clone();
+        if own.is_empty() {
+            return Vec::new();
+        }
         let record = |providers: Vec<PeerAddr>| {
             let list = Providers {
                 content,
@@ -550,6 +563,23 @@ pub(super) fn drop_rows(cx: &mut Cx<'_>, key: &DhtKey) {
 /// The answer with what is found and the nodes closer to the key.
 pub(super) fn found_answer(record: Option<StoreRecord>, peers: Vec<PeerAddr>) -> Answer {
     Answer::Found(FoundValue { record, peers })
+}
+
+/// Whether the peer is to blame that a call has no answer, not we or the moment.
+fn is_gone(error: &CallError) -> bool {
+    match error {
+        CallError::Connect(ConnectError::Busy) => false,
+        CallError::Connect(
+            ConnectError::NoAddress
+            | ConnectError::Unreachable
+            | ConnectError::BackOff
+            | ConnectError::Refused,
+        )
+        | CallError::TimedOut => true,
+        CallError::Lost | CallError::Busy | CallError::Refused { .. } | CallError::Malformed => {
+            false
+        }
+    }
 }
 
 fn give_up(cx: &mut Cx<'_>, then: Then) {

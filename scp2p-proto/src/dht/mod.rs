@@ -7,6 +7,8 @@ mod provider_list;
 mod search;
 mod storing;
 mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub(crate) use component::{Dht, Tag};

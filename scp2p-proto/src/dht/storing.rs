@@ -74,9 +74,7 @@ impl Dht {
         key: DhtKey,
     ) {
         let peers = self.closest_addrs(&key.target());
-        if self.values.live(&key, cx.now.unix).is_none()
-            || self.storing.waiting.len() >= VALUE_REQUESTS_MAX
-        {
+        if self.values.live(&key, cx.now.unix).is_none() || self.storing.is_full() {
             let record = self.own_providers(cx, &key, None);
             return cx.answer(ticket, found_answer(record, peers));
         }
@@ -124,7 +122,7 @@ impl Dht {
                 cx.answer(ticket, Answer::Ack);
             }
             ValueKind::Providers(stored) => {
-                if self.storing.waiting.len() >= VALUE_REQUESTS_MAX {
+                if self.storing.is_full() {
                     return cx.refuse(ticket, "rate limit: too many stores at a time");
                 }
                 self.merge(
@@ -177,16 +175,19 @@ impl Dht {
     /// A value was read for somebody.
     pub(super) fn kept(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<Loaded, StoreError>) {
         let row = match result {
-            Ok(Loaded::Row(row)) => row,
+            Ok(Loaded::Row(row)) => Some(row),
             Ok(_) | Err(_) => None,
         };
         match self.storing.waiting.remove(&id) {
             Some(Waiting::Find { ticket, key, peers }) => {
-                let stored = self.record(cx, &key, row);
+                let stored = self.record(cx, &key, row.flatten());
                 let record = self.own_providers(cx, &key, stored);
                 cx.answer(ticket, found_answer(record, peers));
             }
-            Some(Waiting::Merge(key)) => self.merged(cx, key, row),
+            Some(Waiting::Merge(key)) => match row {
+                Some(row) => self.merged(cx, key, row),
+                None => self.refuse_merges(cx, key),
+            },
             None => {}
         }
     }
@@ -286,7 +287,13 @@ impl Dht {
 
     fn insert(&mut self, cx: &mut Cx<'_>, key: DhtKey, kind: Kind, value: Bytes, ttl_secs: u64) {
         let now = cx.now.unix;
-        let expires = now.plus(ttl_secs.clamp(TTL_MIN, TTL_MAX));
+        let mut expires = now.plus(ttl_secs.clamp(TTL_MIN, TTL_MAX));
+        // Nobody ends a value early by storing it again for a shorter time.
+        if let Some(kept) = self.values.live(&key, now)
+            && kept.kind == kind
+        {
+            expires = expires.max(kept.expires);
+        }
         self.put(
             cx,
             key,
@@ -302,15 +309,10 @@ impl Dht {
 
     fn put(&mut self, cx: &mut Cx<'_>, key: DhtKey, meta: Meta, value: Bytes) {
         let row = meta.encode();
-        match self.values.insert(key, meta, cx.now.unix) {
-            Some(gone) => {
-                for key in gone {
-                    drop_rows(cx, &key);
-                }
-                cx.put(Table::ValueIndex, row_key(&key), row);
-                cx.put(Table::Values, row_key(&key), value);
-            }
-            None => drop_rows(cx, &key),
+        cx.put(Table::ValueIndex, row_key(&key), row);
+        cx.put(Table::Values, row_key(&key), value);
+        for gone in self.values.insert(key, meta, cx.now.unix) {
+            drop_rows(cx, &gone);
         }
     }
 
@@ -320,6 +322,14 @@ impl Dht {
         if queue.len() == 1 {
             let id = self.storing.fresh(Waiting::Merge(key));
             cx.load(Load::Row(Table::Values, row_key(&key)), Tag::Kept(id));
+        }
+    }
+
+    /// The list cannot be read now; it is not to be lost for that.
+    fn refuse_merges(&mut self, cx: &mut Cx<'_>, key: DhtKey) {
+        let merges = self.storing.merging.remove(&key).unwrap_or_default();
+        for ticket in merges.into_iter().filter_map(|merge| merge.ticket) {
+            cx.refuse(ticket, "the value cannot be read");
         }
     }
 
@@ -336,7 +346,7 @@ impl Dht {
                 cx.answer(ticket, Answer::Ack);
             }
         }
-        if let Some(list) = list {
+        if let Some(list) = list.filter(|list| list.expires() > now) {
             let value = list.encode();
             let meta = Meta {
                 kind: Kind::Providers,
@@ -350,6 +360,11 @@ impl Dht {
 }
 
 impl Storing {
+    fn is_full(&self) -> bool {
+        let merges: usize = self.merging.values().map(VecDeque::len).sum();
+        self.waiting.len().saturating_add(merges) >= VALUE_REQUESTS_MAX
+    }
+
     fn fresh(&mut self, waiting: Waiting) -> u64 {
         self.next += 1;
         self.waiting.insert(self.next, waiting);

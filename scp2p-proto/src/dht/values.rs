@@ -94,7 +94,8 @@ impl Values {
     }
 
     /// Whether this head should take the place of what is kept: verified ones go before others, then
-    /// the newer one wins. A lower sequence never replaces a higher one of its kind.
+    /// the newer one wins. A lower sequence never replaces a higher one of its kind; the same head
+    /// again does, since that is how its owner prolongs its time.
     pub(super) fn accepts_head(
         &self,
         key: &DhtKey,
@@ -110,32 +111,14 @@ impl Values {
                 ..
             }) => {
                 let kept = (signer.is_some(), *seq, *updated_at);
-                (verified, head.latest_seq, head.updated_at) > kept
+                (verified, head.latest_seq, head.updated_at) >= kept
             }
             Some(Kind::Manifest { .. } | Kind::Providers) | None => true,
         }
     }
 
-    /// Keeps a value; gives the keys that had to go for it, or `None` if it is the one without a place.
-    pub(super) fn insert(&mut self, key: DhtKey, meta: Meta, now: UnixTime) -> Option<Vec<DhtKey>> {
-        let mut gone = Vec::new();
-        self.remove(&key);
-        if self.is_full(meta.len) {
-            gone = self.expire(now);
-        }
-        while self.is_full(meta.len) {
-            // The value farthest from us is the one that others should keep.
-            let farthest = self
-                .metas
-                .keys()
-                .max_by_key(|key| distance(&self.own, key))
-                .copied()?;
-            if distance(&self.own, &farthest) <= distance(&self.own, &key) {
-                return None;
-            }
-            self.remove(&farthest);
-            gone.push(farthest);
-        }
+    /// Keeps a value, or gives it back among the keys that had to go if it is one without a place.
+    pub(super) fn insert(&mut self, key: DhtKey, meta: Meta, now: UnixTime) -> Vec<DhtKey> {
         match meta.kind {
             Kind::Manifest { signer }
             | Kind::Head {
@@ -144,9 +127,25 @@ impl Values {
             } => self.learn(signer),
             Kind::Head { signer: None, .. } | Kind::Providers => {}
         }
+        let mut gone = Vec::new();
+        self.remove(&key);
+        if self.is_full(meta.len) {
+            gone = self.expire(now);
+        }
+        while self.is_full(meta.len) {
+            // The value farthest from us is the one that others should keep.
+            let farthest = self.metas.keys().max_by_key(|key| distance(&self.own, key));
+            let farther = |other: &&DhtKey| distance(&self.own, other) > distance(&self.own, &key);
+            let Some(farthest) = farthest.filter(farther).copied() else {
+                gone.push(key);
+                return gone;
+            };
+            self.remove(&farthest);
+            gone.push(farthest);
+        }
         self.bytes += u64::from(meta.len);
         self.metas.insert(key, meta);
-        Some(gone)
+        gone
     }
 
     pub(super) fn remove(&mut self, key: &DhtKey) -> bool {
@@ -335,15 +334,12 @@ mod tests {
     fn a_lower_sequence_never_replaces_a_higher_one_and_a_verified_head_beats_any_other() {
         let key = DhtKey([7; 32]);
         let mut values = Values::new(NodeId([0; 20]));
-        assert!(values.insert(key, head_meta(5, None), NOW).is_some());
+        assert_eq!(values.insert(key, head_meta(5, None), NOW), []);
         assert!(!values.accepts_head(&key, &head(4), false, NOW));
         assert!(values.accepts_head(&key, &head(6), false, NOW));
         assert!(values.accepts_head(&key, &head(1), true, NOW));
-        assert!(
-            values
-                .insert(key, head_meta(1, Some(ShareKey([3; 32]))), NOW)
-                .is_some()
-        );
+        let verified = head_meta(1, Some(ShareKey([3; 32])));
+        assert_eq!(values.insert(key, verified, NOW), []);
         assert!(!values.accepts_head(&key, &head(u64::MAX), false, NOW));
     }
 
@@ -353,14 +349,12 @@ mod tests {
         for n in 0..VALUES_MAX as u32 {
             let mut key = DhtKey([0x80; 32]);
             key.0[10..14].copy_from_slice(&n.to_be_bytes());
-            assert!(values.insert(key, head_meta(1, None), NOW).is_some());
+            assert_eq!(values.insert(key, head_meta(1, None), NOW), []);
         }
-        assert_eq!(
-            values.insert(DhtKey([0xff; 32]), head_meta(1, None), NOW),
-            None
-        );
+        let far = DhtKey([0xff; 32]);
+        assert_eq!(values.insert(far, head_meta(1, None), NOW), [far]);
         let near = values.insert(DhtKey([0x01; 32]), head_meta(1, None), NOW);
-        assert_eq!(near.map(|gone| gone.len()), Some(1));
+        assert_eq!(near.len(), 1);
         assert_eq!(values.len(), VALUES_MAX);
     }
 
