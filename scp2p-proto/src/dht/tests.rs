@@ -88,7 +88,17 @@ impl Bench {
                 Act::Answer(_, answer) => self.replies.push(Ok(answer)),
                 Act::Refuse(_, text) => self.replies.push(Err(text)),
                 Act::Outcome(..) => self.ended += 1,
-                _ => {}
+                Act::Load(..)
+                | Act::Write(..)
+                | Act::Release(_)
+                | Act::Close { .. }
+                | Act::Dial { .. }
+                | Act::Reach { .. }
+                | Act::Unconnected(..)
+                | Act::OwnAddrs(_)
+                | Act::Wish(_)
+                | Act::Done(..)
+                | Act::Event(_) => {}
             }
         }
     }
