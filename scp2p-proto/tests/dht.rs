@@ -1,0 +1,41 @@
+//! What the DHT keeps, and for how long.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use scp2p_proto::command::{Command, Publish, Reply};
+use scp2p_proto::storage::LocalPath;
+
+#[test]
+fn a_share_is_found_days_after_its_last_revision() {
+    let mut world = World::new();
+    let hub = world.add(&[]);
+    let publisher = world.add(&[hub]);
+    world.hosts[publisher].disk.put("/files/a", "one");
+    world.pass(Duration::from_secs(2));
+    let publish = Publish {
+        name: "share".into(),
+        paths: vec![LocalPath("/files".into())],
+        title: None,
+        description: None,
+        tags: None,
+        visibility: None,
+    };
+    let link = match world.run(publisher, Command::Publish(publish)) {
+        Ok(Reply::Published { link, .. }) => link,
+        other => panic!("{other:?}"),
+    };
+    // Longer than a stored value lives by itself.
+    world.pass(Duration::from_secs(40 * 3600));
+    world.kill(publisher);
+    let subscriber = world.add(&[hub]);
+    world
+        .run(subscriber, Command::Subscribe(link))
+        .expect("subscribed");
+    world.until("the catalog out of the DHT", |world| {
+        let subscriptions = world.node(subscriber).subscriptions();
+        subscriptions.first().is_some_and(|view| view.seq == 1)
+    });
+}
