@@ -142,9 +142,9 @@ fn those_who_finished_share_the_load_and_outlive_the_publisher() {
 }
 
 #[test]
-fn a_download_killed_ten_times_completes() {
+fn a_download_killed_ten_times_fetches_little_twice() {
     const SIZE: usize = 192 << 20;
-    let (_publisher, folder, link) = publisher(Settings::default(), &[("big", content(SIZE, 4))]);
+    let (publisher, folder, link) = publisher(Settings::default(), &[("big", content(SIZE, 4))]);
     let mut node = follow(&link, Settings::default());
     let out = node.folder("out");
     node.cli(&["get", "Things", "-o", path(&out), "--detach"]);
@@ -162,6 +162,11 @@ fn a_download_killed_ten_times_completes() {
         (node.cli(&["downloads"])[0]["state"] == "finished").then_some(())
     });
     assert_same(&folder, &out.join("files"), &["big"]);
+    let uploaded = publisher.cli(&["status"])["uploaded"]
+        .as_u64()
+        .expect("a number");
+    let twice = uploaded.saturating_sub(SIZE as u64);
+    assert!(twice <= 16 << 20, "{twice} bytes were fetched twice");
 }
 
 #[test]

@@ -221,7 +221,7 @@ impl Downloads {
             ) => self.on_answer(cx, tag, from, answer, receipt),
             (Tag::Resumed(place), Outcome::Loaded(result)) => self.on_resumed(cx, place, result),
             (Tag::Row { place, page }, Outcome::Loaded(result)) => {
-                self.on_row(cx, place, page, result);
+                self.on_row(place, page, result);
             }
             (
                 Tag::Written {

@@ -574,6 +574,11 @@ impl Downloads {
     /// A chunk is free again.
     fn again(&mut self, place: Place) {
         self.park(place);
+        self.offer(place);
+    }
+
+    /// Chunks of the file may be asked for, once it is known what of it is there.
+    pub(super) fn offer(&mut self, place: Place) {
         let fetching = |file: &File| file.phase == Phase::Fetching && !file.asking;
         if self.files.get(&place).is_some_and(fetching) {
             self.ready.insert(place);

@@ -62,13 +62,7 @@ impl Downloads {
         }
     }
 
-    pub(super) fn on_row(
-        &mut self,
-        cx: &mut Cx<'_>,
-        place: Place,
-        page: u32,
-        result: Result<Loaded, StoreError>,
-    ) {
+    pub(super) fn on_row(&mut self, place: Place, page: u32, result: Result<Loaded, StoreError>) {
         let Some(file) = self.files.get_mut(&place) else {
             return;
         };
@@ -76,7 +70,7 @@ impl Downloads {
         if let Ok(Loaded::Row(Some(hashes))) = result {
             file.take_page(0, page, &hashes);
         }
-        self.go_on(cx, place);
+        self.go_on(place);
     }
 
     pub(super) fn on_page(
@@ -114,7 +108,7 @@ impl Downloads {
             Ok(_) => self.has_not(place, &from),
             Err(error) => self.hash_failed(cx, place, from, &error),
         }
-        self.go_on(cx, place);
+        self.go_on(place);
     }
 
     pub(super) fn on_chunk_list(
@@ -146,7 +140,7 @@ impl Downloads {
             Ok(_) => self.has_not(place, &from),
             Err(error) => self.hash_failed(cx, place, from, &error),
         }
-        self.go_on(cx, place);
+        self.go_on(place);
     }
 
     /// The peer gave no hashes: others are asked, it again when it says to have the file.
@@ -171,11 +165,9 @@ impl Downloads {
     }
 
     /// The file's next chunk is looked for again.
-    fn go_on(&mut self, _cx: &mut Cx<'_>, place: Place) {
+    fn go_on(&mut self, place: Place) {
         self.park(place);
-        if self.files.contains_key(&place) {
-            self.ready.insert(place);
-        }
+        self.offer(place);
     }
 
     /// The fastest connected holder of an item among nodes of ours, or among deployed ones.

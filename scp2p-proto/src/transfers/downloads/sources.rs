@@ -126,21 +126,14 @@ impl Downloads {
         if !cx.roster.is_callable(&from) {
             return;
         }
+        let mut gained = Vec::new();
         for (index, size) in items.iter().zip(&have.sizes) {
-            let Some(item) = job.items.get(*index as usize) else {
-                continue;
-            };
-            if *size == Some(item.size) && peer.have.set(*index) {
-                let place = Place {
-                    job: id,
-                    item: *index,
-                };
-                if self.files.contains_key(&place) {
-                    self.ready.insert(place);
-                }
-                self.refill = true;
+            let wanted = job.items.get(*index as usize).map(|item| item.size);
+            if size.is_some() && *size == wanted && peer.have.set(*index) {
+                gained.push(*index);
             }
         }
+        self.offer_all(id, &gained);
     }
 
     /// Somebody is connected who may have an item, or any of the share.
@@ -182,15 +175,19 @@ impl Downloads {
         };
         for item in items {
             known.have.set(*item);
-            let place = Place {
+        }
+        self.offer_all(id, items);
+    }
+
+    /// Somebody new has these items.
+    fn offer_all(&mut self, id: DownloadId, items: &[u32]) {
+        for item in items {
+            self.offer(Place {
                 job: id,
                 item: *item,
-            };
-            if self.files.contains_key(&place) {
-                self.ready.insert(place);
-            }
+            });
         }
-        self.refill = true;
+        self.refill |= !items.is_empty();
     }
 
     /// The peer does not serve this item after all.

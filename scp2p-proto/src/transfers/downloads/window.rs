@@ -8,21 +8,28 @@ use crate::time::Time;
 /// What a request costs beside its chunk: tiny files are many requests.
 const REQUEST_COST: u64 = 2048;
 const CHUNK: u64 = CHUNK_LEN as u64;
-/// Before anything was measured.
-const FIRST: u64 = 4 * CHUNK;
 const LEAST: u64 = 2 * CHUNK;
 const MOST: u64 = 64 * CHUNK;
-/// Latencies below it count as this much: the window covers the jitter of both hosts' schedulers.
-const LATENCY_FLOOR: Duration = Duration::from_micros(2000);
+/// Before anything was measured.
+const FIRST: u64 = 4 * CHUNK;
+/// More is asked for while less than this waits in queues on the way, less when it is more. It
+/// keeps the way full between two looks at it and is what a killed download fetches twice.
+const QUEUED_LEAST: u64 = 2 * CHUNK;
+const QUEUED_MOST: u64 = 4 * CHUNK;
 /// A smallest latency older than this is measured anew: the way may have changed.
 const LATENCY_AGE: Duration = Duration::from_secs(10);
 
-/// What is under way at one peer, and how much may be. The limit follows the rate at which chunks
-/// arrive on the disk: twice of what is delivered in the shortest time that a chunk took.
+/// What is under way at one peer, and how much may be. As in TCP Vegas, the limit follows what
+/// waits in queues: the part of what is under way that the shortest time of a chunk does not
+/// explain. Chunks count as delivered when they are on the disk.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     /// Cost of what is under way.
     cost: u64,
+    /// Cost of what may be under way.
+    limit: u64,
+    /// Nothing was ever queued, so the limit doubles with every round trip.
+    is_new: bool,
     requests: u32,
     /// No more requests than this at a time.
     requests_max: u32,
@@ -46,6 +53,8 @@ impl Window {
     pub(super) fn new(deployed: bool) -> Window {
         Window {
             cost: 0,
+            limit: FIRST,
+            is_new: true,
             requests: 0,
             requests_max: if deployed { 4 } else { CHUNK_REQUESTS_MAX },
             delivered: 0,
@@ -57,7 +66,7 @@ impl Window {
 
     /// Whether one more request may be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.cost < self.limit() && self.requests < self.requests_max
+        self.cost < self.limit && self.requests < self.requests_max
     }
 
     /// A chunk of so many bytes is asked for.
@@ -73,11 +82,9 @@ impl Window {
 
     /// The chunk is written.
     pub(super) fn deliver(&mut self, sent: &Sent, now: Time) {
-        self.end(sent);
         self.delivered = self.delivered.saturating_add(cost(sent.len));
         let took = now.since(sent.at).max(Duration::from_micros(1));
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let sample = (self.delivered - sent.delivered).saturating_mul(1_000_000) / micros;
+        let sample = (self.delivered - sent.delivered).saturating_mul(1_000_000) / micros(took);
         self.rate = if sample >= self.rate {
             sample
         } else {
@@ -88,6 +95,25 @@ impl Window {
             self.latency = took;
             self.measured = now;
         }
+        self.adapt(sent, took);
+        self.end(sent);
+    }
+
+    /// Lets the limit follow what is queued.
+    fn adapt(&mut self, sent: &Sent, took: Duration) {
+        let waited = micros(took.saturating_sub(self.latency));
+        let queued = self.cost.saturating_mul(waited) / micros(took);
+        let part = |amount: u64| amount.saturating_mul(cost(sent.len)) / self.limit;
+        self.limit = if queued > QUEUED_MOST {
+            self.is_new = false;
+            self.limit.saturating_sub(part(queued - QUEUED_MOST))
+        } else if queued < QUEUED_LEAST && self.cost.saturating_mul(2) > self.limit {
+            let step = if self.is_new { self.limit } else { CHUNK };
+            self.limit.saturating_add(part(step))
+        } else {
+            self.limit
+        }
+        .clamp(LEAST, MOST);
     }
 
     /// The request ended without a chunk that was of use.
@@ -119,17 +145,10 @@ impl Window {
     pub(super) fn patience(&self) -> Duration {
         (self.expected().saturating_mul(4)).clamp(Duration::from_secs(3), Duration::from_secs(30))
     }
+}
 
-    fn limit(&self) -> u64 {
-        if self.rate == 0 {
-            return FIRST;
-        }
-        let span = self.latency.saturating_mul(2).max(LATENCY_FLOOR);
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        (self.rate.saturating_mul(micros) / 1_000_000)
-            .saturating_add(CHUNK)
-            .clamp(LEAST, MOST)
-    }
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn cost(len: u32) -> u64 {
