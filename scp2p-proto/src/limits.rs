@@ -204,6 +204,8 @@ pub const CHUNK_REQUESTS_MAX: u32 = 256;
 pub const SMALL_FILES_OPEN_MAX: usize = 512;
 /// Files that wait to be moved to their names at a time.
 pub const FILES_FINISHING_MAX: usize = 4096;
+/// Finished downloads hashed as a whole at a time; each is one pass over the file.
+pub const CHECKS_MAX: usize = 2;
 /// Providers being connected at a time for downloads.
 pub const PROVIDER_REACHES_MAX: u32 = 16;
 /// Contents looked up one by one in one round of a download.

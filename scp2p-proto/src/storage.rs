@@ -301,13 +301,15 @@ pub enum Proof {
     Subtree([u8; 32]),
 }
 
-/// The two kinds of hash pages of a content.
+/// The kinds of hash pages of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OutboardKind {
     /// Chaining values of the 256 KiB subtrees (SPECIFICATION §7).
     Subtrees,
     /// Independent chunk hashes, as deployed peers use them.
     Chunks,
+    /// Chunk hashes from a peer, which nothing proves before the whole content was hashed.
+    Claimed,
 }
 
 /// Hashes in one row of [`Table::Outboard`]; each is 32 bytes, so a row is at most 128 KiB.
@@ -321,6 +323,7 @@ pub fn outboard_key(content: &ContentId, kind: OutboardKind, page: u32) -> Bytes
     key.push(match kind {
         OutboardKind::Subtrees => 0,
         OutboardKind::Chunks => 1,
+        OutboardKind::Claimed => 2,
     });
     key.extend_from_slice(&page.to_be_bytes());
     key.into()

@@ -1,6 +1,7 @@
 //! Downloads: what is wanted, who has it, and getting it from all of them at once.
 
 mod begin;
+mod claims;
 mod fetch;
 mod file;
 mod finish;
@@ -16,17 +17,17 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::begin::Search;
-use self::fetch::{Ask, Source};
+use self::claims::Checks;
+use self::fetch::{Arrival, Ask, Source};
 use self::file::{File, Phase};
 use self::job::{Job, Known};
-use self::window::Sent;
 use crate::command::{CommandError, Reply};
 use crate::content::Bitmap;
 use crate::cx::{CallError, Cx, Outcome, Receipt};
 use crate::event::Event;
 use crate::id::{DownloadId, NodeKey, OpId};
 use crate::rng::Rng;
-use crate::storage::{PartRef, Saved, StoreError, Table};
+use crate::storage::{OutboardKind, PartRef, Saved, StoreError, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::view::{DownloadPeer, DownloadState, DownloadView, Status};
@@ -69,7 +70,11 @@ pub(crate) enum Tag {
         job: DownloadId,
         item: Option<u32>,
     },
-    Resumed(Place),
+    Resumed {
+        place: Place,
+        /// The hashes that the chunks found were checked by.
+        kind: OutboardKind,
+    },
     /// A page of hashes from our own store.
     Row {
         place: Place,
@@ -85,12 +90,11 @@ pub(crate) enum Tag {
     /// The number of an [`Ask`].
     Chunk(u64),
     Written {
-        place: Place,
-        index: u32,
-        from: NodeKey,
-        sent: Sent,
+        arrival: Arrival,
         receipt: Receipt,
     },
+    /// A whole file was hashed.
+    Checked(Place),
     Synced {
         place: Place,
         pages: BTreeSet<u32>,
@@ -131,6 +135,8 @@ pub(super) struct Downloads {
     ready: BTreeSet<Place>,
     sources: BTreeMap<NodeKey, Source>,
     asks: BTreeMap<u64, Ask>,
+    /// Files of which the whole is to be hashed.
+    checks: Checks,
     /// Files to be moved to their names with the next batch.
     complete: Vec<Place>,
     /// Files whose batch failed, to be tried one by one.
@@ -158,6 +164,7 @@ impl Downloads {
             ready: BTreeSet::new(),
             sources: BTreeMap::new(),
             asks: BTreeMap::new(),
+            checks: Checks::default(),
             complete: Vec::new(),
             alone: VecDeque::new(),
             finishing: BTreeSet::new(),
@@ -219,23 +226,17 @@ impl Downloads {
                     receipt,
                 },
             ) => self.on_answer(cx, tag, from, answer, receipt),
-            (Tag::Resumed(place), Outcome::Loaded(result)) => self.on_resumed(cx, place, result),
+            (Tag::Resumed { place, kind }, Outcome::Loaded(result)) => {
+                self.on_resumed(cx, place, kind, result);
+            }
             (Tag::Row { place, page }, Outcome::Loaded(result)) => {
                 self.on_row(place, page, result);
             }
-            (
-                Tag::Written {
-                    place,
-                    index,
-                    from,
-                    sent,
-                    receipt,
-                },
-                Outcome::Written(result),
-            ) => {
+            (Tag::Written { arrival, receipt }, Outcome::Written(result)) => {
                 cx.release(receipt);
-                self.on_written(cx, place, index, from, sent, result);
+                self.on_written(cx, &arrival, result);
             }
+            (Tag::Checked(place), Outcome::Loaded(result)) => self.on_checked(cx, place, result),
             (tag, Outcome::Committed(result)) => self.on_committed(cx, tag, result),
             (Tag::Reached { job, item }, Outcome::Reached(result)) => {
                 self.reaches = self.reaches.saturating_sub(1);
@@ -396,6 +397,7 @@ impl Downloads {
         if self.stopping {
             return;
         }
+        self.check(cx);
         self.open_files(cx);
         self.pump(cx);
         if self.refill {
@@ -469,7 +471,7 @@ impl Downloads {
             return;
         };
         let under_way = file.asking || !file.plan.is_idle();
-        if file.phase != Phase::Fetching || under_way || file.is_dirty() {
+        if file.phase != Phase::Fetching || under_way {
             return;
         }
         let Some(job) = self.jobs.get_mut(&place.job) else {
@@ -478,8 +480,15 @@ impl Downloads {
         if job.has_holder(place.item) {
             return;
         }
+        if file.is_hearsay() && job.is_doubted(place.item) {
+            self.checks.doubt(place);
+            return;
+        }
+        if file.is_dirty() {
+            return;
+        }
         let have = file.plan.have();
-        let known = (have.count() > 0).then(|| have.clone().into());
+        let known = (have.count() > 0).then(|| (file.kind(), have.clone().into()));
         if let Some(item) = job.item_mut(place.item) {
             item.state = job::ItemState::Waiting;
             item.known = Known::Seen(known);

@@ -2,6 +2,7 @@
 //! driver contract to the letter and adds nothing of its own.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod deployed;
 mod disk;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use scp2p_proto::io::{
 use scp2p_proto::keys::Keys;
 use scp2p_proto::time::{Now, Time, UnixTime};
 
+pub use deployed::Deployed;
 pub use disk::Disk;
 
 /// Where a node's QUIC port is; its TCP port is one more.
@@ -41,6 +43,8 @@ pub struct World {
 
 pub struct Host_ {
     pub node: Option<Node>,
+    /// A deployed peer in the place of a node.
+    pub deployed: Option<Deployed>,
     pub disk: Disk,
     pub config: Config,
     pub events: Vec<Event>,
@@ -93,6 +97,7 @@ impl World {
         change(&mut config);
         self.hosts.push(Host_ {
             node: None,
+            deployed: None,
             disk: Disk::default(),
             config,
             events: Vec::new(),
@@ -102,6 +107,23 @@ impl World {
         });
         self.start(number);
         number
+    }
+
+    /// A deployed peer; nodes reach it as a bootstrap peer.
+    pub fn add_deployed(&mut self) -> usize {
+        let number = self.add(&[]);
+        let host = &mut self.hosts[number];
+        host.node = None;
+        host.deployed = Some(Deployed::new(host.seed));
+        self.queue.retain(|_, (to, _)| *to != number);
+        number
+    }
+
+    pub fn deployed(&mut self, number: usize) -> &mut Deployed {
+        self.hosts[number]
+            .deployed
+            .as_mut()
+            .expect("a deployed peer")
     }
 
     /// Starts a node from what its disk has.
@@ -124,6 +146,7 @@ impl World {
     /// The node is gone without a word; what is not durable is lost.
     pub fn kill(&mut self, number: usize) {
         self.hosts[number].node = None;
+        self.hosts[number].deployed = None;
         self.hosts[number].disk.crash();
         let ends: Vec<LinkId> = self
             .ends
@@ -222,6 +245,12 @@ impl World {
         };
         self.now = self.now.max(at);
         let now = self.clock();
+        if let Some(deployed) = self.hosts[number].deployed.as_mut() {
+            for output in deployed.handle(now, input) {
+                self.carry_out(number, output);
+            }
+            return;
+        }
         let Some(node) = self.hosts[number].node.as_mut() else {
             return;
         };
@@ -289,8 +318,10 @@ impl World {
             Transport::Quic => QUIC_PORT,
             Transport::Tcp => QUIC_PORT + 1,
         };
-        let callee = (0..self.hosts.len())
-            .find(|host| ip(*host) == target && self.hosts[*host].node.is_some());
+        let callee = (0..self.hosts.len()).find(|number| {
+            let host = &self.hosts[*number];
+            ip(*number) == target && (host.node.is_some() || host.deployed.is_some())
+        });
         let Some(callee) = callee.filter(|_| dial.port == port) else {
             return self.push(
                 number,

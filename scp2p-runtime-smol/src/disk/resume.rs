@@ -107,7 +107,8 @@ impl Resume {
             return Ok(Some(Resumed::Occupied));
         }
         // All chunks were verified and the part is gone: it was moved here.
-        let moved = no_part && self.size > 0 && self.verified.is_full() && self.verified_fits();
+        let proven = self.kind != OutboardKind::Claimed && self.verified.is_full();
+        let moved = no_part && self.size > 0 && proven && self.verified_fits();
         if !moved && hash_whole(&file, self.size, &path, stop)? != self.content {
             return Ok(Some(Resumed::Occupied));
         }
@@ -169,7 +170,9 @@ impl Resume {
     fn hash(&self, chunk: &[u8], start: u64, count: u32) -> [u8; 32] {
         match self.kind {
             OutboardKind::Subtrees if count > 1 => subtree(chunk, start),
-            OutboardKind::Subtrees | OutboardKind::Chunks => blake3::hash(chunk).into(),
+            OutboardKind::Subtrees | OutboardKind::Chunks | OutboardKind::Claimed => {
+                blake3::hash(chunk).into()
+            }
         }
     }
 

@@ -231,5 +231,6 @@ fn check(item: &record::Item, taken: &mut CollisionSet) -> Result<Item, RefusedR
         state: ItemState::Waiting,
         known: Known::Unseen(None),
         done: 0,
+        lies: 0,
     })
 }

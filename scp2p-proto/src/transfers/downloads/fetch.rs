@@ -50,6 +50,17 @@ pub(super) struct Ask {
     late: Time,
 }
 
+/// A chunk that came and is being written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Arrival {
+    pub(super) place: Place,
+    pub(super) index: u32,
+    pub(super) from: NodeKey,
+    sent: Sent,
+    /// A chunk list alone says what it must be.
+    claimed: bool,
+}
+
 impl Source {
     fn new(ours: bool, now: Time) -> Source {
         Source {
@@ -161,8 +172,9 @@ impl Downloads {
         self.files.insert(place, file);
         match known {
             Known::Seen(have) => {
-                let have = have.map_or_else(|| Bitmap::new(chunks), |have| *have);
-                self.start_fetching(place, have);
+                let (kind, have) =
+                    have.unwrap_or_else(|| (OutboardKind::Subtrees, Bitmap::new(chunks).into()));
+                self.start_fetching(place, *have, kind);
             }
             Known::Unseen(saved) => {
                 let (kind, verified) = match saved {
@@ -176,7 +188,7 @@ impl Downloads {
                     kind,
                     verified,
                 };
-                cx.load(load, Tag::Resumed(place));
+                cx.load(load, Tag::Resumed { place, kind });
             }
         }
     }
@@ -185,6 +197,7 @@ impl Downloads {
         &mut self,
         cx: &mut Cx<'_>,
         place: Place,
+        kind: OutboardKind,
         result: Result<Loaded, StoreError>,
     ) {
         let Some(file) = self.files.get(&place) else {
@@ -201,18 +214,18 @@ impl Downloads {
                 self.item_failed(cx, place, reason);
             }
             Ok(Loaded::Resume(Resumed::Partial(have))) if have.len() == file.chunks() => {
-                self.start_fetching(place, have);
+                self.start_fetching(place, have, kind);
             }
-            Ok(_) => self.start_fetching(place, Bitmap::new(file.chunks())),
+            Ok(_) => self.start_fetching(place, Bitmap::new(file.chunks()), kind),
             Err(error) => self.item_failed(cx, place, alloc::string::ToString::to_string(&error)),
         }
     }
 
-    fn start_fetching(&mut self, place: Place, have: Bitmap) {
+    fn start_fetching(&mut self, place: Place, have: Bitmap, kind: OutboardKind) {
         let Some(file) = self.files.get_mut(&place) else {
             return;
         };
-        file.plan = super::plan::Plan::new(have);
+        file.found(have, kind);
         file.phase = Phase::Fetching;
         let done = file.done();
         if file.plan.is_complete() {
@@ -225,7 +238,7 @@ impl Downloads {
     }
 
     /// Corrects the sum of a download to what an item has on disk.
-    fn set_done(&mut self, place: Place, done: u64) {
+    pub(super) fn set_done(&mut self, place: Place, done: u64) {
         let Some(job) = self.jobs.get_mut(&place.job) else {
             return;
         };
@@ -291,7 +304,7 @@ impl Downloads {
                 self.ready.remove(&place);
                 continue;
             };
-            if file.proof(index).is_none() {
+            if !file.is_provable(index, cx.roster.is_ours(&peer)) {
                 self.want_hash(cx, place, index);
                 continue;
             }
@@ -362,6 +375,13 @@ impl Downloads {
                 .holders(cx, place)
                 .into_iter()
                 .filter(|peer| *peer != slow)
+                .filter(|peer| {
+                    let ours = cx.roster.is_ours(peer);
+                    let file = self.files.get(&place);
+                    file.is_some_and(|file| file.is_provable(index, ours))
+                })
+                .collect::<Vec<NodeKey>>()
+                .into_iter()
                 .find(|peer| {
                     let source = self.source(cx, *peer);
                     let idle = source.ready_at(now).is_some_and(|at| at <= now);
@@ -407,30 +427,30 @@ impl Downloads {
                 content,
                 index: got,
                 data,
-            }) if content == file.content && got == index => match file.piece(index, data) {
-                Some(piece) if file.plan.came(index) => {
-                    let tag = Tag::Written {
+            }) if content == file.content
+                && got == index
+                && data.len() as u64 == u64::from(file.chunk_len(index)) =>
+            {
+                let wanted = file.phase == Phase::Fetching && file.plan.came(index);
+                if let Some((piece, claimed)) = wanted.then(|| file.piece(index, data)).flatten() {
+                    let arrival = Arrival {
                         place,
                         index,
                         from,
                         sent,
-                        receipt,
+                        claimed,
                     };
-                    return cx.write(piece, tag);
+                    return cx.write(piece, Tag::Written { arrival, receipt });
                 }
-                Some(_) => {
-                    // A copy came first.
-                    let now = cx.now.mono;
-                    if let Some(source) = self.sources.get_mut(&from) {
-                        source.window.deliver(&sent, now);
-                    }
+                // A copy came first, or the hash that it was asked by is none any more.
+                if wanted {
+                    file.plan.unwritten(index);
                 }
-                None => {
-                    file.plan.missed(index);
-                    self.end_sent(&from, &sent);
-                    self.wrong_bytes(cx, place, index, from);
+                let now = cx.now.mono;
+                if let Some(source) = self.sources.get_mut(&from) {
+                    source.window.deliver(&sent, now);
                 }
-            },
+            }
             Ok(_) => {
                 file.plan.missed(index);
                 self.end_sent(&from, &sent);
@@ -472,12 +492,16 @@ impl Downloads {
     pub(super) fn on_written(
         &mut self,
         cx: &mut Cx<'_>,
-        place: Place,
-        index: u32,
-        from: NodeKey,
-        sent: Sent,
+        arrival: &Arrival,
         result: Result<(), WriteError>,
     ) {
+        let Arrival {
+            place,
+            index,
+            from,
+            sent,
+            claimed,
+        } = *arrival;
         let now = cx.now.mono;
         match &result {
             Ok(()) => {
@@ -505,7 +529,11 @@ impl Downloads {
             }
             Err(WriteError::WrongBytes) => {
                 file.plan.unwritten(index);
-                self.wrong_bytes(cx, place, index, from);
+                if claimed {
+                    self.doubt(cx, place, index, from);
+                } else {
+                    self.wrong_bytes(cx, place, index, from);
+                }
                 self.again(place);
             }
             Err(WriteError::Store(StoreError::Full)) => {
@@ -538,7 +566,7 @@ impl Downloads {
 
     /// A peer sent what is not the chunk. If several do so for the last chunk, the catalog
     /// gives a wrong size, and it is no peer's fault.
-    fn wrong_bytes(&mut self, cx: &mut Cx<'_>, place: Place, index: u32, from: NodeKey) {
+    pub(super) fn wrong_bytes(&mut self, cx: &mut Cx<'_>, place: Place, index: u32, from: NodeKey) {
         cx.wish(Wish::Judge(from, Conduct::Corrupt));
         let Some(file) = self.files.get_mut(&place) else {
             return;

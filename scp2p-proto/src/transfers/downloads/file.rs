@@ -14,6 +14,8 @@ use crate::id::{ContentId, NodeKey};
 use crate::limits::CHUNK_LEN;
 use crate::storage::{OUTBOARD_PAGE, OutboardKind, PartRef, PieceWrite, Proof};
 
+/// So many false chunk lists of a file, and no more are taken for it.
+pub(super) const LIES_MAX: u8 = 4;
 /// Files larger than this have their progress saved while they are fetched.
 const SAVED_FROM: u64 = 4 << 20;
 
@@ -23,6 +25,10 @@ pub(super) struct File {
     pub(super) content: ContentId,
     pub(super) size: u64,
     chunk_list_hash: Option<[u8; 32]>,
+    /// A chunk list may be asked for.
+    pub(super) may_list: bool,
+    /// Some chunks are there, or on their way to the disk, by a chunk list alone.
+    claimed: bool,
     pub(super) phase: Phase,
     pub(super) plan: Plan,
     /// A page of hashes is being looked for.
@@ -44,7 +50,9 @@ pub(super) enum Phase {
     /// It is being found out what is on disk.
     Resuming,
     Fetching,
-    /// All is written; it is being moved to its name.
+    /// All is written, some of it by a chunk list: the whole is being hashed.
+    Checking,
+    /// All is written and right; it is being moved to its name.
     Finishing,
 }
 
@@ -53,7 +61,13 @@ pub(super) enum Phase {
 struct Hashes {
     level1: Option<Bytes>,
     pages: BTreeMap<u32, Bytes>,
-    list: Option<Bytes>,
+    list: Option<List>,
+}
+
+/// A chunk list, which says what its giver says it does until the whole content was hashed.
+struct List {
+    hashes: Bytes,
+    from: NodeKey,
 }
 
 /// A page that must be known next.
@@ -70,6 +84,8 @@ impl File {
             content: item.content,
             size: item.size,
             chunk_list_hash: item.chunk_list_hash,
+            may_list: item.lies < LIES_MAX,
+            claimed: false,
             phase: Phase::Resuming,
             plan: Plan::new(Bitmap::new(item.chunks())),
             asking: false,
@@ -94,21 +110,31 @@ impl File {
         done_bytes(self.size, self.plan.have())
     }
 
-    /// The kind of hashes that the file is fetched with.
+    /// The weakest kind of hashes that chunks on the disk were taken by.
     pub(super) fn kind(&self) -> OutboardKind {
-        match self.hashes.list {
-            Some(_) => OutboardKind::Chunks,
-            None => OutboardKind::Subtrees,
+        if self.claimed {
+            OutboardKind::Claimed
+        } else {
+            OutboardKind::Subtrees
         }
     }
 
-    /// What a chunk must hash to, if that is known.
-    pub(super) fn proof(&self, index: u32) -> Option<Proof> {
+    /// These chunks are on the disk, taken by hashes of this kind.
+    pub(super) fn found(&mut self, have: Bitmap, kind: OutboardKind) {
+        self.plan = Plan::new(have);
+        self.claimed = kind == OutboardKind::Claimed && self.plan.have().count() > 0;
+    }
+
+    /// Whether a chunk can be asked for. A chunk list is good enough for deployed peers only:
+    /// nodes of ours have something better.
+    pub(super) fn is_provable(&self, index: u32, ours: bool) -> bool {
+        self.proven(index).is_some() || (!ours && self.hashes.list.is_some())
+    }
+
+    /// What a chunk must hash to by the content id.
+    fn proven(&self, index: u32) -> Option<Proof> {
         if self.chunks() == 1 {
             return Some(Proof::Hash(self.content.0));
-        }
-        if let Some(list) = &self.hashes.list {
-            return hash_at(list, index).map(Proof::Hash);
         }
         let page = self.hashes.pages.get(&(index / OUTBOARD_PAGE))?;
         hash_at(page, index % OUTBOARD_PAGE).map(Proof::Subtree)
@@ -125,9 +151,34 @@ impl File {
         }
     }
 
-    /// Whether the chunk list of deployed peers can be checked.
+    /// Whether the chunk list of a deployed peer would be of use.
     pub(super) fn takes_list(&self) -> bool {
-        self.chunk_list_hash.is_some()
+        self.may_list && self.hashes.list.is_none()
+    }
+
+    /// Who gave the chunk list in use.
+    pub(super) fn list_from(&self) -> Option<NodeKey> {
+        self.hashes.list.as_ref().map(|list| list.from)
+    }
+
+    /// Whether the chunk list in use is its giver's word alone, not the catalog's.
+    pub(super) fn is_hearsay(&self) -> bool {
+        self.hashes.list.is_some() && self.chunk_list_hash.is_none()
+    }
+
+    /// Forgets the chunk list, and the chunks that only it proved.
+    pub(super) fn drop_list(&mut self) {
+        self.hashes.list = None;
+        self.chunk_list_hash = None;
+        self.row_tried = None;
+        self.dirty.clear();
+        self.found(Bitmap::new(self.chunks()), OutboardKind::Subtrees);
+    }
+
+    /// The whole has the hash that it must.
+    pub(super) fn is_proven(&mut self) {
+        self.hashes.list = None;
+        self.claimed = false;
     }
 
     /// Takes a page if it is right.
@@ -152,28 +203,35 @@ impl File {
         true
     }
 
-    /// Takes the chunk list of deployed peers if it is right.
-    pub(super) fn take_list(&mut self, hashes: &Bytes) -> bool {
-        let right = hashes.len() as u64 == u64::from(self.chunks()) * 32
-            && self.chunk_list_hash == Some(blake3::hash(hashes).into());
+    /// Takes the chunk list of a deployed peer, unless it is not the one that the catalog means.
+    pub(super) fn take_list(&mut self, hashes: &Bytes, from: NodeKey) -> bool {
+        let meant = self
+            .chunk_list_hash
+            .is_none_or(|expected| expected == *blake3::hash(hashes).as_bytes());
+        let right = hashes.len() as u64 == u64::from(self.chunks()) * 32 && meant;
         if right {
-            self.hashes.list = Some(hashes.clone());
+            let hashes = hashes.clone();
+            self.hashes.list = Some(List { hashes, from });
         }
         right
     }
 
-    /// The piece that a peer's chunk makes; `None` if it is not the chunk asked for.
-    pub(super) fn piece(&self, index: u32, data: Bytes) -> Option<PieceWrite> {
-        if data.len() as u64 != u64::from(self.chunk_len(index)) {
-            return None;
-        }
-        Some(PieceWrite {
+    /// The piece that a chunk of the right length makes, and whether a chunk list is all that it
+    /// is checked by; `None` if nothing is known to check it by.
+    pub(super) fn piece(&mut self, index: u32, data: Bytes) -> Option<(PieceWrite, bool)> {
+        let proven = self.proven(index);
+        let claim = || hash_at(&self.hashes.list.as_ref()?.hashes, index).map(Proof::Hash);
+        let proof = proven.or_else(claim)?;
+        let claimed = proven.is_none();
+        self.claimed |= claimed;
+        let piece = PieceWrite {
             part: self.part.clone(),
             size: self.size,
             offset: u64::from(index) * u64::from(CHUNK_LEN),
             data,
-            proof: self.proof(index)?,
-        })
+            proof,
+        };
+        Some((piece, claimed))
     }
 
     /// A chunk is right and written.

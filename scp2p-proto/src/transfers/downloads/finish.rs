@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::id::{ContentId, DownloadId, OpId};
 use crate::limits::DOWNLOADS_ENDED_MAX;
 use crate::path::RelPath;
-use crate::storage::{FileRef, LocalPath, StoreError, Table};
+use crate::storage::{FileRef, LocalPath, OutboardKind, StoreError, Table};
 use crate::view::DownloadState;
 use crate::wish::Wish;
 
@@ -39,8 +39,9 @@ impl Downloads {
         };
         let kept = self.rels_below(&job.root);
         for (index, item) in job.missing() {
-            let untouched =
-                item.state == ItemState::Waiting && matches!(item.known, Known::Seen(None));
+            let untouched = item.state == ItemState::Waiting
+                && item.lies == 0
+                && matches!(item.known, Known::Seen(None));
             if let Some(part) = job.part(index)
                 && !untouched
                 && !kept.contains(&part.rel)
@@ -57,6 +58,7 @@ impl Downloads {
         for place in open {
             self.close(place);
         }
+        self.checks.forget(id);
         self.complete.retain(|place| place.job != id);
         self.alone.retain(|place| place.job != id);
         for timer in [Timer::Poll(id), Timer::End(id), Timer::Stalled(id)] {
@@ -79,7 +81,9 @@ impl Downloads {
         let dirty: Vec<Place> = self
             .files
             .iter()
-            .filter(|(_, file)| file.is_dirty() && file.phase == Phase::Fetching)
+            .filter(|(_, file)| {
+                file.is_dirty() && matches!(file.phase, Phase::Fetching | Phase::Checking)
+            })
             .map(|(place, _)| *place)
             .collect();
         for place in dirty {
@@ -115,9 +119,20 @@ impl Downloads {
 
     /// All of a file is written.
     pub(super) fn is_complete(&mut self, place: Place) {
+        self.ready.remove(&place);
+        match self.files.get_mut(&place) {
+            Some(file) if file.kind() == OutboardKind::Claimed => {
+                file.phase = Phase::Checking;
+                self.checks.push(place);
+            }
+            Some(_) | None => self.is_right(place),
+        }
+    }
+
+    /// All of a file is written, and right.
+    pub(super) fn is_right(&mut self, place: Place) {
         if let Some(file) = self.files.get_mut(&place) {
             file.phase = Phase::Finishing;
-            self.ready.remove(&place);
             self.finishing.insert(place);
             self.complete.push(place);
             self.refill = true;
@@ -380,7 +395,7 @@ fn delete_rows(cx: &mut Cx<'_>, id: DownloadId, job: &Job) {
     }
 }
 
-fn delete_have_rows(cx: &mut Cx<'_>, id: DownloadId, item: u32, chunks: u32) {
+pub(super) fn delete_have_rows(cx: &mut Cx<'_>, id: DownloadId, item: u32, chunks: u32) {
     if super::file::is_saved(chunks) {
         for page in 0..chunks.div_ceil(BITMAP_PAGE) {
             cx.delete(Table::Have, job::have_key(id, item, page));

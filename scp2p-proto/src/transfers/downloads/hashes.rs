@@ -55,7 +55,12 @@ impl Downloads {
                 let request = Request::GetChunkHashes(content);
                 cx.call(peer, request, PAGE_TIME, Tag::ChunkList(place));
             }
-            Some(_) | None => return self.park(place),
+            // It has nothing that could be checked.
+            Some((peer, false)) => {
+                self.has_not(place, &peer);
+                return self.go_on(cx, place);
+            }
+            None => return self.park(place),
         }
         if let Some(file) = self.files.get_mut(&place) {
             file.asking = true;
@@ -124,17 +129,17 @@ impl Downloads {
         file.asking = false;
         match answer {
             Ok(Answer::ChunkHashes(list)) => {
-                if list.content == file.content && file.take_list(&list.hashes) {
+                if list.content == file.content && file.take_list(&list.hashes, from) {
                     let page_len = OUTBOARD_PAGE as usize * 32;
                     for (page, hashes) in (0..).zip(list.hashes.chunks(page_len)) {
-                        let key = outboard_key(&file.content, OutboardKind::Chunks, page);
+                        let key = outboard_key(&file.content, OutboardKind::Claimed, page);
                         let row = bytes::Bytes::copy_from_slice(hashes);
                         cx.put(Table::Outboard, key, row);
                         cx.make_durable();
                     }
                 } else {
-                    cx.wish(Wish::Judge(from, Conduct::Corrupt));
-                    self.ban(place.job, &from);
+                    // The list or the catalog is wrong.
+                    self.set_aside(place, from);
                 }
             }
             Ok(_) => self.has_not(place, &from),
@@ -176,7 +181,7 @@ impl Downloads {
         let source = |key: &NodeKey| self.sources.get(key);
         job.peers
             .iter()
-            .filter(|(_, peer)| !peer.banned && peer.have.contains(place.item))
+            .filter(|(_, peer)| peer.holds(place.item))
             .map(|(key, _)| *key)
             .filter(|key| cx.roster.is_callable(key) && cx.roster.is_ours(key) == ours)
             .filter(|key| source(key).is_none_or(|source| !source.is_paused(cx.now.mono)))

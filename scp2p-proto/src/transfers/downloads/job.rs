@@ -76,6 +76,8 @@ pub(super) struct Item {
     pub(super) known: Known,
     /// Verified bytes on disk.
     pub(super) done: u64,
+    /// Chunk lists that turned out to be false.
+    pub(super) lies: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +92,8 @@ pub(super) enum ItemState {
 pub(super) enum Known {
     /// It has to be looked at; the chunks of a saved have-map need no check.
     Unseen(Option<(OutboardKind, Box<Bitmap>)>),
-    /// These chunks are on disk; `None` if none is.
-    Seen(Option<Box<Bitmap>>),
+    /// These chunks are on disk, taken by hashes of this kind; `None` if none is.
+    Seen(Option<(OutboardKind, Box<Bitmap>)>),
 }
 
 /// What a peer means to a download. Kept after it is gone, for the view.
@@ -102,6 +104,9 @@ pub(super) struct JobPeer {
     pub(super) bytes: u64,
     /// Calls that ask what it has.
     pub(super) asking: u32,
+    /// Items of which it sent what a chunk list denies. Nothing more is asked of them, and who is
+    /// wrong shows when the whole is hashed.
+    pub(super) doubted: Bitmap,
     /// It sent wrong bytes; nothing more is asked of it.
     pub(super) banned: bool,
     /// It was counted as a possible holder of everything.
@@ -166,15 +171,16 @@ impl Job {
 
     /// Whether this peer may be asked for an item.
     pub(super) fn holds(&self, peer: &NodeKey, item: u32) -> bool {
-        self.peers
-            .get(peer)
-            .is_some_and(|peer| !peer.banned && peer.have.contains(item))
+        self.peers.get(peer).is_some_and(|peer| peer.holds(item))
     }
 
     pub(super) fn has_holder(&self, item: u32) -> bool {
-        self.peers
-            .values()
-            .any(|peer| !peer.banned && peer.have.contains(item))
+        self.peers.values().any(|peer| peer.holds(item))
+    }
+
+    /// Whether somebody's chunks of an item are denied by a chunk list.
+    pub(super) fn is_doubted(&self, item: u32) -> bool {
+        self.peers.values().any(|peer| peer.doubted.contains(item))
     }
 
     /// The record of a peer; `None` if there are too many.
@@ -192,6 +198,7 @@ impl Job {
             have: Bitmap::new(items),
             bytes: 0,
             asking: 0,
+            doubted: Bitmap::new(items),
             banned: false,
             tried: false,
             chunks: 0,
@@ -240,7 +247,10 @@ impl Job {
             return;
         };
         let chunks = chunks_of(item.size);
-        let (_, have) = saved.get_or_insert_with(|| (kind, Box::new(Bitmap::new(chunks))));
+        let (weakest, have) = saved.get_or_insert_with(|| (kind, Box::new(Bitmap::new(chunks))));
+        if kind == OutboardKind::Claimed {
+            *weakest = kind;
+        }
         have.set_page(page, bytes);
         let done = done_bytes(item.size, have);
         let before = core::mem::replace(&mut item.done, done);
@@ -337,6 +347,13 @@ impl Job {
     }
 }
 
+impl JobPeer {
+    /// Whether it may be asked for an item.
+    pub(super) fn holds(&self, item: u32) -> bool {
+        !self.banned && self.have.contains(item) && !self.doubted.contains(item)
+    }
+}
+
 impl Item {
     pub(super) fn chunks(&self) -> u32 {
         chunks_of(self.size)
@@ -379,7 +396,7 @@ pub(super) fn parse_have_key(key: &[u8]) -> Option<(DownloadId, u32, u32)> {
 pub(super) fn have_row(kind: OutboardKind, page: &[u8]) -> Vec<u8> {
     let number = match kind {
         OutboardKind::Subtrees => 0_u8,
-        OutboardKind::Chunks => 1,
+        OutboardKind::Chunks | OutboardKind::Claimed => 1,
     };
     let mut w = Writer::with_capacity(page.len() + 8);
     w.map(2).uint(0_u8).uint(number).uint(1_u8).bytes(page);
@@ -396,7 +413,7 @@ pub(super) fn parse_have_row(row: &[u8]) -> Result<(OutboardKind, Bytes), Decode
     })?;
     let kind = match kind.required()? {
         0 => OutboardKind::Subtrees,
-        1 => OutboardKind::Chunks,
+        1 => OutboardKind::Claimed,
         _ => return Err(DecodeError::Value("kind")),
     };
     Ok((kind, page.required()?))
@@ -442,6 +459,7 @@ fn read_item(r: &mut Reader<'_>) -> Result<Item, DecodeError> {
         state: ItemState::Waiting,
         known: Known::Unseen(None),
         done: 0,
+        lies: 0,
     })
 }
 
@@ -485,6 +503,7 @@ mod tests {
             state: ItemState::Waiting,
             known: Known::Unseen(None),
             done: 0,
+            lies: 0,
         };
         let items = vec![item("a/b", 10), item("a/c", 6 << 20)];
         Job::new(

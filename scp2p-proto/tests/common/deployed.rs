@@ -1,0 +1,137 @@
+//! A deployed peer: it only answers, and only the messages of the registry.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use scp2p_proto::id::{ContentId, LinkId};
+use scp2p_proto::io::{Frame, Input, Lane, LinkEvent, Output};
+use scp2p_proto::keys::Keys;
+use scp2p_proto::limits::{CHUNK_LEN, FRAME_MAX};
+use scp2p_proto::time::Now;
+use scp2p_proto::wire::{
+    Answer, Capabilities, ChunkHashes, Envelope, FrameReader, Hello, HelloFields, Profile, Request,
+};
+
+/// What it serves, honestly or not.
+pub struct Deployed {
+    keys: Keys,
+    /// The bytes that it gives out as a content.
+    pub contents: BTreeMap<ContentId, Vec<u8>>,
+    /// Whether it answers requests for chunks.
+    pub gives_chunks: bool,
+    /// Chunk lists that it gave.
+    pub lists: u32,
+    /// Chunks that it gave.
+    pub chunks: u32,
+    links: BTreeMap<LinkId, (FrameReader, u32)>,
+}
+
+impl Deployed {
+    pub fn new(seed: u8) -> Deployed {
+        Deployed {
+            keys: Keys::from_seed([seed; 32]),
+            contents: BTreeMap::new(),
+            gives_chunks: true,
+            lists: 0,
+            chunks: 0,
+            links: BTreeMap::new(),
+        }
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
+        let Input::Link(link, event) = input else {
+            panic!("it asks for nothing")
+        };
+        let mut out = Vec::new();
+        match event {
+            LinkEvent::Accepted(_) => {
+                self.links.insert(link, (FrameReader::new(FRAME_MAX), 0));
+                out.push(Output::Grant(link, Lane::Control, u32::MAX));
+            }
+            LinkEvent::Bytes(_, bytes) => {
+                let Some((reader, _)) = self.links.get_mut(&link) else {
+                    return out;
+                };
+                reader.push(bytes);
+                while let Some((reader, frames)) = self.links.get_mut(&link) {
+                    let Some(body) = reader.next().expect("frames") else {
+                        break;
+                    };
+                    *frames += 1;
+                    let answer = match *frames {
+                        1 => Some(self.hello(now, &body)),
+                        2 => None,
+                        _ => self.answer(&Envelope::decode(&body).expect("an envelope")),
+                    };
+                    out.extend(answer.map(|frame| Output::Send(link, Lane::Control, frame)));
+                }
+            }
+            LinkEvent::Closed(_) => drop(self.links.remove(&link)),
+            LinkEvent::Dialed(_) | LinkEvent::Failed(_) | LinkEvent::Room(..) => {}
+        }
+        out
+    }
+
+    fn hello(&self, now: Now, body: &Bytes) -> Frame {
+        let theirs = Hello::decode(body).expect("a hello");
+        let mut ephemeral = [0; 32];
+        ephemeral[0] = 9;
+        let fields = HelloFields {
+            capabilities: Capabilities::default(),
+            nonce: [7; 32],
+            echoed_nonce: Some(theirs.nonce),
+            timestamp: now.unix,
+            ephemeral,
+        };
+        let profile = theirs.profile().unwrap_or(Profile::C);
+        let body = Hello::sign(self.keys.signing(), profile, fields).encode();
+        let mut head = BytesMut::new();
+        head.put_u32(body.len() as u32);
+        Frame {
+            head: head.freeze(),
+            body,
+        }
+    }
+
+    /// Nothing if it lets the asker wait.
+    fn answer(&mut self, envelope: &Envelope) -> Option<Frame> {
+        let (kind, id) = (envelope.kind, envelope.req_id);
+        assert!(kind < 600, "our extensions are not for deployed peers");
+        let answer = match Request::decode(kind, &envelope.payload) {
+            Ok(Request::GetChunkHashes(content)) => self.contents.get(&content).map(|bytes| {
+                self.lists += 1;
+                let chunks = bytes.chunks(CHUNK_LEN as usize);
+                let hashes: Vec<u8> = chunks
+                    .flat_map(|chunk| *blake3::hash(chunk).as_bytes())
+                    .collect();
+                Answer::ChunkHashes(ChunkHashes {
+                    content,
+                    hashes: hashes.into(),
+                })
+            }),
+            Ok(Request::GetChunk { .. }) if !self.gives_chunks => return None,
+            Ok(Request::GetChunk { content, index }) => {
+                self.contents.get(&content).and_then(|bytes| {
+                    let chunk = bytes.chunks(CHUNK_LEN as usize).nth(index as usize)?;
+                    self.chunks += 1;
+                    Some(Answer::Chunk {
+                        content,
+                        index,
+                        data: Bytes::copy_from_slice(chunk),
+                    })
+                })
+            }
+            Ok(Request::PexOffer(_) | Request::HaveContent(_) | Request::Store(_)) => {
+                Some(Answer::Ack)
+            }
+            Ok(Request::FindNode(_) | Request::PexRequest { .. }) => {
+                Some(Answer::Peers(Vec::new()))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Some(match answer {
+            Some(answer) => answer.to_frame(kind, id),
+            None => Answer::error_frame(kind, id, "not found"),
+        })
+    }
+}
