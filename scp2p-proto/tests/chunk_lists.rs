@@ -158,6 +158,21 @@ fn after_a_false_list_an_honest_deployed_peer_completes_the_file() {
 }
 
 #[test]
+fn a_liar_that_falls_silent_does_not_hold_up_an_honest_peer() {
+    for honest in 0..2 {
+        let serves = [&lie()[..], &lie()[..]];
+        let mut scene = scene(&[], &serves);
+        let (honest, liar) = (scene.deployed[honest], scene.deployed[1 - honest]);
+        let peer = scene.world.deployed(honest);
+        peer.contents.insert(content(), truth());
+        scene.world.deployed(liar).gives_chunks = false;
+        scene.get();
+        scene.finish();
+        assert!(scene.score(honest) >= 0);
+    }
+}
+
+#[test]
 fn after_a_false_list_a_node_of_ours_completes_the_file() {
     let mut scene = scene(&lie(), &[&lie()]);
     scene.get();

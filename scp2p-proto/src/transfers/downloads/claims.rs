@@ -5,7 +5,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::ToString;
 use alloc::vec;
 
-use super::file::{LIES_MAX, Phase};
+use super::file::{File, LIES_MAX, Phase};
 use super::finish::delete_have_rows;
 use super::job;
 use super::{Downloads, Place, Tag};
@@ -124,6 +124,17 @@ impl Downloads {
             self.checks.doubt(place);
         } else {
             self.set_aside(place, from);
+        }
+    }
+
+    /// Who gave a list does not send what it says, while somebody else sends something different.
+    pub(super) fn list_unconfirmed(&mut self, place: Place, from: NodeKey) {
+        let is_its = |file: &File| file.is_hearsay() && file.list_from() == Some(from);
+        let doubted = |job: &job::Job| job.is_doubted(place.item);
+        if self.files.get(&place).is_some_and(is_its)
+            && self.jobs.get(&place.job).is_some_and(doubted)
+        {
+            self.checks.doubt(place);
         }
     }
 

@@ -479,6 +479,7 @@ impl Downloads {
                 let source = self.source(cx, from);
                 source.window.slow_down();
                 source.pause(now + SLOW_PAUSE);
+                self.list_unconfirmed(place, from);
             }
             CallError::Busy => self.source(cx, from).pause(now + BUSY_PAUSE),
             CallError::Lost | CallError::Connect(_) => self.has_not(place, &from),
