@@ -39,6 +39,10 @@ pub(crate) struct Acts {
     pub queue: VecDeque<Act>,
     /// The batch of this step.
     pub batch: Batch,
+    /// Rows of the batch whose failure nobody would learn of.
+    pub loose: Vec<RowOp>,
+    /// So many of them are not of the call that goes on.
+    earlier: usize,
     /// Who waits for this step's batch.
     pub after: Vec<Tag>,
 }
@@ -171,6 +175,14 @@ impl Receipt {
     };
 }
 
+impl Acts {
+    /// A component is called.
+    pub(crate) fn begin_call(&mut self) -> &mut Acts {
+        self.earlier = self.loose.len();
+        self
+    }
+}
+
 impl Cx<'_> {
     /// Asks a peer, dialling first if need be. The outcome is [`Outcome::Answer`].
     pub(crate) fn call(
@@ -207,14 +219,11 @@ impl Cx<'_> {
     }
 
     pub(crate) fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.acts
-            .batch
-            .rows
-            .push(RowOp::Put(table, key.into(), value.into()));
+        self.row(RowOp::Put(table, key.into(), value.into()));
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: impl Into<Bytes>) {
-        self.acts.batch.rows.push(RowOp::Delete(table, key.into()));
+        self.row(RowOp::Delete(table, key.into()));
     }
 
     pub(crate) fn sync(&mut self, part: PartRef) {
@@ -234,10 +243,11 @@ impl Cx<'_> {
     }
 
     /// This step's batch is made durable; then, or when it failed, the outcome is
-    /// [`Outcome::Committed`]. What promises durability waits for it.
+    /// [`Outcome::Committed`]. What promises durability waits for it. Rows that the component changed
+    /// in this call before are not tried again on their own: they are the business of the outcome.
     pub(crate) fn commit(&mut self, tag: impl Into<Tag>) {
         self.acts.batch.urgent = true;
-        self.acts.after.push(tag.into());
+        self.commit_soft(tag);
     }
 
     /// This step's batch is made durable at once, although nobody waits for it.
@@ -247,6 +257,7 @@ impl Cx<'_> {
 
     /// Like [`Cx::commit`], without haste.
     pub(crate) fn commit_soft(&mut self, tag: impl Into<Tag>) {
+        self.acts.loose.truncate(self.acts.earlier);
         self.acts.after.push(tag.into());
     }
 
@@ -301,6 +312,11 @@ impl Cx<'_> {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.push(Act::Event(event));
+    }
+
+    fn row(&mut self, row: RowOp) {
+        self.acts.loose.push(row.clone());
+        self.acts.batch.rows.push(row);
     }
 
     fn push(&mut self, act: Act) {

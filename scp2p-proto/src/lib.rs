@@ -63,6 +63,7 @@ pub mod time;
 pub mod timers;
 pub mod token_bucket;
 mod transfers;
+mod unsaved;
 pub mod view;
 pub mod wire;
 mod wish;

@@ -17,15 +17,13 @@ use crate::peers::Peers;
 use crate::pending::{Call, CallId, Pending};
 use crate::rng::Rng;
 use crate::session::{SessionEvent, Sessions, Ticket};
-use crate::storage::{Batch, RowOp, Saved, StoreError};
+use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
+use crate::unsaved::Unsaved;
 use crate::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
 use crate::wire::{Answer, AnswerError, Envelope, Request};
 use crate::wish::Wish;
-
-/// How long rows that could not be committed wait for the next try.
-const COMMIT_RETRY: Duration = Duration::from_secs(5);
 
 /// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
 /// [crate documentation](crate).
@@ -73,14 +71,6 @@ enum Phase {
     Done,
 }
 
-/// Rows of batches that nobody waits for: kept until they are durable, tried again if they fail.
-#[derive(Default)]
-struct Unsaved {
-    under_way: VecDeque<(CommitId, Vec<RowOp>)>,
-    failed: Vec<RowOp>,
-    retry_at: Option<Time>,
-}
-
 macro_rules! cx {
     ($node:ident) => {
         &mut Cx {
@@ -88,7 +78,7 @@ macro_rules! cx {
             config: &$node.config,
             keys: &$node.keys,
             roster: $node.sessions.roster(),
-            acts: &mut $node.acts,
+            acts: $node.acts.begin_call(),
         }
     };
 }
@@ -181,7 +171,7 @@ impl Node {
             (self.dht.deadline(), Why::Dht),
             (self.catalogs.deadline(), Why::Catalogs),
             (self.transfers.deadline(), Why::Transfers),
-            (self.unsaved.retry_at, Why::Commit),
+            (self.unsaved.deadline(), Why::Commit),
         ]
         .into_iter()
         .filter_map(|(at, why)| at.map(|at| (at, why)))
@@ -266,23 +256,14 @@ impl Node {
         self.transfers.on_stop(cx!(self));
         self.settle();
         self.phase = Phase::Stopping;
+        self.retry_rows();
         cx!(self).commit(Tag::Stop(op));
         self.sessions.close_all(&mut self.out);
     }
 
     fn committed(&mut self, id: CommitId, result: Result<(), StoreError>) {
-        let rows = match self
-            .unsaved
-            .under_way
-            .iter()
-            .position(|(under_way, _)| *under_way == id)
-        {
-            Some(place) => self.unsaved.under_way.remove(place).map(|(_, rows)| rows),
-            None => None,
-        };
-        if let (Err(error), Some(rows)) = (&result, rows) {
-            self.unsaved.failed.extend(rows);
-            self.unsaved.retry_at = Some(self.now.mono + COMMIT_RETRY);
+        let lost = self.unsaved.ended(id, result.is_ok(), self.now.mono);
+        if let (Err(error), true) = (&result, lost) {
             let reason = alloc::string::ToString::to_string(error);
             self.out
                 .push_back(Output::Event(Event::StoreTrouble { reason }));
@@ -302,12 +283,6 @@ impl Node {
         }
         self.sessions
             .on_time(self.now, &mut self.heard, &mut self.out);
-        if self.unsaved.retry_at.is_some_and(|at| at <= now) {
-            self.unsaved.retry_at = None;
-            let newer = core::mem::take(&mut self.acts.batch.rows);
-            self.acts.batch.rows = core::mem::take(&mut self.unsaved.failed);
-            self.acts.batch.rows.extend(newer);
-        }
         self.peers.on_time(cx!(self));
         self.dht.on_time(cx!(self));
         self.catalogs.on_time(cx!(self));
@@ -329,6 +304,9 @@ impl Node {
 
     /// Hands this step's batch to the driver.
     fn flush(&mut self) {
+        if self.phase == Phase::Running && self.unsaved.is_due(self.now.mono) {
+            self.retry_rows();
+        }
         if self.acts.batch.is_empty() && self.acts.after.is_empty() {
             return;
         }
@@ -336,13 +314,18 @@ impl Node {
         self.commit(batch);
     }
 
+    /// Puts rows that failed before those of this step.
+    fn retry_rows(&mut self) {
+        let rows = self.unsaved.take(&self.acts.batch.rows);
+        self.acts.batch.rows.splice(0..0, rows.iter().cloned());
+        self.acts.loose.splice(0..0, rows);
+    }
+
     fn commit(&mut self, batch: Batch) {
         let after = core::mem::take(&mut self.acts.after);
-        let kept = after.is_empty().then(|| batch.rows.clone());
+        let loose = core::mem::take(&mut self.acts.loose);
         let id = self.pending.add_commit(after);
-        if let Some(rows) = kept {
-            self.unsaved.under_way.push_back((id, rows));
-        }
+        self.unsaved.sent(id, &batch.rows, loose);
         self.out.push_back(Output::Commit(id, batch));
     }
 

@@ -21,6 +21,8 @@ pub struct Disk {
     durable: Rows,
     pub files: BTreeMap<String, (Vec<u8>, i64)>,
     pub full: bool,
+    /// Refuses the next batch for which this holds.
+    pub refuse: Option<fn(&Batch) -> bool>,
     /// A file whose chunk list is said to be that of these bytes; that of none is left out.
     pub lie: Option<(String, Vec<u8>)>,
     time: i64,
@@ -44,6 +46,13 @@ impl Disk {
                 .map(|((table, key), value)| (*table, key.clone(), value.clone()))
                 .collect(),
         }
+    }
+
+    /// All rows of a table.
+    pub fn table(&self, table: Table) -> Vec<(Bytes, Bytes)> {
+        let rows = self.rows.iter().filter(|((of, _), _)| *of == table);
+        rows.map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     pub fn crash(&mut self) {
@@ -97,6 +106,10 @@ impl Disk {
     pub fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
         if self.full && !batch.rows.is_empty() {
             return Err(StoreError::Full);
+        }
+        if self.refuse.is_some_and(|refuse| refuse(&batch)) {
+            self.refuse = None;
+            return Err(StoreError::Failed("refused".into()));
         }
         for part in &batch.discard {
             self.files.remove(&part_path(part));
