@@ -168,12 +168,22 @@ pub const SYNCS_MAX: usize = 16;
 pub const SYNC_TIME_MAX: Duration = Duration::from_secs(30);
 /// Manifests kept in memory for peers that ask, each up to 1 MiB.
 pub const MANIFESTS_CACHED_MAX: usize = 16;
-/// Chunks that one session may have asked for and not got; its tickets are bounded by the same number.
+/// Chunks and hashes that one session may have asked for and not got; its tickets are bounded by the same number.
 pub const UPLOAD_QUEUE_MAX: usize = TICKETS_MAX as usize;
 /// Small pieces being read for one session at a time: enough to keep the disk's threads busy.
 pub const UPLOAD_LOADS_MAX: u32 = 32;
-/// Requests for hashes being answered at a time; each holds up to a MiB while its pages are read.
-pub const HASH_REQUESTS_MAX: usize = 64;
+/// Bytes being read for one session at a time, one answer more: all of it fits the session's queue.
+pub const UPLOAD_LINE_BYTES_MAX: u64 = 3 << 19;
+/// Bytes being read for all sessions at a time, one answer more.
+pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
+/// Contents hashed at a time because their hashes are asked for; each is one pass over a file.
+pub const UPLOAD_HASHINGS_MAX: usize = 2;
+/// Contents that wait to be hashed because one session asked first.
+pub const UPLOAD_HASHINGS_LINK_MAX: usize = 8;
+/// Contents being hashed or waiting for it, for all sessions together.
+pub const UPLOAD_HASHINGS_WAITING_MAX: usize = 128;
+/// Contents of more than 1 GiB whose level 1 is kept in memory, each up to 32 KiB.
+pub const LEVEL1_CACHED_MAX: usize = 64;
 /// Providers kept of one content; a swarm needs no more, and a list fits a DHT value.
 pub const PROVIDERS_MAX: usize = 64;
 /// How long a provider is believed to be there after it said so, in seconds.

@@ -44,6 +44,12 @@ impl Sources {
         self.contents.get(content)?.first()
     }
 
+    /// A file to serve a content from that is none of these.
+    pub(super) fn copy(&self, content: &ContentId, failed: &[FileRef]) -> Option<&Source> {
+        let mut sources = self.contents.get(content)?.iter();
+        sources.find(|source| !failed.contains(&source.file))
+    }
+
     /// All that is served of a content from this file.
     pub(super) fn at(&self, content: &ContentId, file: &FileRef) -> Vec<Source> {
         let sources = self.contents.get(content).into_iter().flatten();

@@ -1,19 +1,25 @@
 //! What we serve, and serving it.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+mod hashing;
+mod line;
+
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::hashing::Hashing;
+use self::line::{Job, Lines, Need};
 use super::sources::{self, Source, Sources};
-use crate::content::{chunk_count, chunk_len, level1_count, page_count, page_subtree};
+use crate::content::{chunk_count, chunk_len, level1_count, page_count, page_len, page_subtree};
 use crate::cx::{Cx, Outcome};
 use crate::id::{ContentId, LinkId, ShareId};
-use crate::limits::{
-    CHUNK_HASHES_MAX, CHUNK_LEN, HASH_REQUESTS_MAX, IDS_MAX, UPLOAD_LOADS_MAX, UPLOAD_QUEUE_MAX,
-};
+use crate::limits::{CHUNK_HASHES_MAX, CHUNK_LEN, IDS_MAX, LEVEL1_CACHED_MAX};
+use crate::lru::Lru;
 use crate::session::Ticket;
-use crate::storage::{FileRef, Load, Loaded, OutboardKind, Saved, StoreError, Table, outboard_key};
+use crate::storage::{
+    FileRef, Load, Loaded, OUTBOARD_PAGE, OutboardKind, Saved, StoreError, Table, outboard_key,
+};
 use crate::view::Status;
 use crate::wire::{Answer, ChunkHashes, Have, SubtreePage};
 use crate::wish::Wish;
@@ -22,70 +28,33 @@ use crate::wish::Wish;
 const NO_CHUNK: &str = "chunk not found";
 const NO_HASHES: &str = "chunk hashes not found";
 const NO_SUBTREES: &str = "subtrees not found";
+const TOO_MANY: &str = "rate limit: too much asked for at a time";
+/// Bytes of a hash.
+const HASH_LEN: usize = 32;
+/// A chunk hash in the reply that takes most.
+const HASH_COST: u32 = 64;
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tag {
-    /// A piece for this upload.
-    Piece(u64),
-    /// A page of hashes for this request.
-    Page(u64),
-    /// The hashes of a content that had none.
-    Hashed(ContentId),
+    /// A chunk of this copy, for a job.
+    Piece(u64, FileRef),
+    /// A page of hashes for a job.
+    Row(u64),
+    /// The hashes of a content, worked out from this copy.
+    Hashed(ContentId, FileRef),
 }
 
 /// Contents served.
 pub(super) struct Uploads {
     sources: Sources,
-    links: BTreeMap<LinkId, Queue>,
-    pieces: BTreeMap<u64, Piece>,
-    requests: BTreeMap<u64, Pages>,
-    /// Requests that wait until the hashes of their content are worked out.
-    hashing: BTreeMap<ContentId, Vec<Pages>>,
+    lines: Lines,
+    hashing: Hashing,
+    /// Level 1 of large contents, which takes all their pages to work out.
+    level1: Lru<ContentId, Bytes>,
     /// Subscribed shares of which something is served, as Catalogs was told.
     followed: BTreeSet<ShareId>,
-    next: u64,
     uploaded: u64,
-}
-
-/// What one session asked for and has not got.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<(Ticket, ContentId, u32)>,
-    loads: u32,
-    bytes: u64,
-}
-
-/// A chunk being read.
-struct Piece {
-    ticket: Ticket,
-    content: ContentId,
-    file: FileRef,
-    index: u32,
-    len: u32,
-}
-
-/// Pages of hashes being collected for a request.
-struct Pages {
-    ticket: Ticket,
-    content: ContentId,
-    want: Want,
-    /// Pages still to load, and what the loaded ones gave.
-    page: u32,
-    end: u32,
-    hashes: Vec<u8>,
-    /// The hashes were worked out anew for this request already.
-    retried: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
-    /// All chunk hashes, for deployed peers.
-    Chunks,
-    /// One page of chaining values.
-    Level0,
-    /// The chaining value of each page.
-    Level1,
 }
 
 impl Uploads {
@@ -100,12 +69,10 @@ impl Uploads {
         }
         Uploads {
             sources,
-            links: BTreeMap::new(),
-            pieces: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            hashing: BTreeMap::new(),
+            lines: Lines::default(),
+            hashing: Hashing::default(),
+            level1: Lru::new(LEVEL1_CACHED_MAX),
             followed: BTreeSet::new(),
-            next: 0,
             uploaded: 0,
         }
     }
@@ -186,14 +153,10 @@ impl Uploads {
         }
     }
 
-    /// The peer's sessions are gone, and with them what they waited for.
+    /// Some sessions are gone, and with them what they waited for.
     pub(super) fn on_down(&mut self, cx: &Cx<'_>) {
-        let live = |link: &LinkId| cx.roster.is_up(*link);
-        self.links.retain(|link, _| live(link));
-        self.requests.retain(|_, pages| live(&pages.ticket.link()));
-        for waiting in self.hashing.values_mut() {
-            waiting.retain(|pages| live(&pages.ticket.link()));
-        }
+        self.lines.retain(|link| cx.roster.is_up(link));
+        self.hashing.retain(|link| cx.roster.is_up(link));
     }
 
     /// The link takes frames again.
@@ -208,13 +171,8 @@ impl Uploads {
         content: ContentId,
         index: u32,
     ) {
-        let link = ticket.link();
-        let queue = self.links.entry(link).or_default();
-        if queue.waiting.len() >= UPLOAD_QUEUE_MAX {
-            return cx.refuse(ticket, "rate limit: too many chunks asked for at a time");
-        }
-        queue.waiting.push_back((ticket, content, index));
-        self.pump(cx, link);
+        let len = self.size(&content).and_then(|size| chunk_len(size, index));
+        self.enqueue(cx, ticket, content, Need::Chunk(index), len);
     }
 
     pub(super) fn on_get_chunk_hashes(
@@ -223,17 +181,19 @@ impl Uploads {
         ticket: Ticket,
         content: ContentId,
     ) {
-        let Some(source) = self.sources.source(&content) else {
-            return cx.refuse(ticket, NO_HASHES);
-        };
-        let count =
-            chunk_count(source.file.size).filter(|count| *count as usize <= CHUNK_HASHES_MAX);
+        let count = self
+            .size(&content)
+            .and_then(chunk_count)
+            .filter(|count| *count as usize <= CHUNK_HASHES_MAX);
         let hashes = match count {
-            None => return cx.refuse(ticket, NO_HASHES),
             Some(0) => Bytes::new(),
             // The only chunk is the content.
             Some(1) => Bytes::copy_from_slice(&content.0),
-            Some(_) => return self.collect(cx, ticket, content, Want::Chunks, 0),
+            Some(_) | None => {
+                let cost = count.map(|count| count.saturating_mul(HASH_COST));
+                let need = Need::ChunkHashes(Vec::new());
+                return self.enqueue(cx, ticket, content, need, cost);
+            }
         };
         cx.answer(ticket, Answer::ChunkHashes(ChunkHashes { content, hashes }));
     }
@@ -246,14 +206,18 @@ impl Uploads {
         level: u8,
         page: u32,
     ) {
-        let size = self.sources.source(&content).map(|source| source.file.size);
-        let pages = size.and_then(page_count).unwrap_or(0);
-        let level1 = size.and_then(level1_count).unwrap_or(0);
-        match level {
-            0 if page < pages => self.collect(cx, ticket, content, Want::Level0, page),
-            1 if page == 0 && level1 > 0 => self.collect(cx, ticket, content, Want::Level1, 0),
-            _ => cx.refuse(ticket, NO_SUBTREES),
-        }
+        let size = self.size(&content);
+        let (need, count) = match level {
+            0 => (Need::Page(page), size.and_then(|size| page_len(size, page))),
+            _ => {
+                let count = size
+                    .and_then(level1_count)
+                    .filter(|count| level == 1 && page == 0 && *count > 0);
+                (Need::Level1(Vec::new()), count)
+            }
+        };
+        let cost = count.map(|count| count.saturating_mul(HASH_LEN as u32));
+        self.enqueue(cx, ticket, content, need, cost);
     }
 
     pub(super) fn on_have(&mut self, cx: &mut Cx<'_>, ticket: Ticket, contents: &[ContentId]) {
@@ -267,9 +231,17 @@ impl Uploads {
             return;
         };
         match tag {
-            Tag::Piece(id) => self.piece_loaded(cx, id, result),
-            Tag::Page(id) => self.page_loaded(cx, id, result),
-            Tag::Hashed(content) => self.hashed(cx, content, result),
+            Tag::Piece(id, file) => {
+                if let Some(job) = self.lines.take(id) {
+                    self.piece_loaded(cx, job, file, result);
+                }
+            }
+            Tag::Row(id) => {
+                if let Some(job) = self.lines.take(id) {
+                    self.row_loaded(cx, job, result);
+                }
+            }
+            Tag::Hashed(content, file) => self.hashed(cx, content, file, result),
         }
     }
 
@@ -278,93 +250,260 @@ impl Uploads {
         status.uploaded = self.uploaded;
     }
 
-    /// Reads what a session waits for, as far as its link and its share of the disk allow.
-    fn pump(&mut self, cx: &mut Cx<'_>, link: LinkId) {
-        let bytes_max = u64::from(cx.config.uploads_per_peer_max) * u64::from(CHUNK_LEN);
-        loop {
-            let Some(queue) = self.links.get_mut(&link) else {
-                return;
-            };
-            if !cx.roster.is_up(link) {
-                self.links.remove(&link);
-                return;
-            }
-            let is_busy = queue.loads >= UPLOAD_LOADS_MAX || queue.bytes >= bytes_max;
-            if is_busy || cx.roster.is_held_up(link) {
-                return;
-            }
-            let Some((ticket, content, index)) = queue.waiting.pop_front() else {
-                if queue.loads == 0 {
-                    self.links.remove(&link);
-                }
-                return;
-            };
-            let source = self.sources.source(&content);
-            let found =
-                source.and_then(|source| Some((source, chunk_len(source.file.size, index)?)));
-            let Some((source, len)) = found else {
-                cx.refuse(ticket, NO_CHUNK);
-                continue;
-            };
-            queue.loads += 1;
-            queue.bytes += u64::from(len);
-            self.next += 1;
-            let file = source.file.clone();
-            let offset = u64::from(index) * u64::from(CHUNK_LEN);
-            let load = Load::Piece {
-                file: file.clone(),
-                offset,
-                len,
-            };
-            cx.load(load, Tag::Piece(self.next));
-            self.pieces.insert(
-                self.next,
-                Piece {
-                    ticket,
-                    content,
-                    file,
-                    index,
-                    len,
-                },
-            );
+    fn size(&self, content: &ContentId) -> Option<u64> {
+        Some(self.sources.source(content)?.file.size)
+    }
+
+    /// Queues a request; without a cost there is no such thing to be had.
+    fn enqueue(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        content: ContentId,
+        need: Need,
+        cost: Option<u32>,
+    ) {
+        let Some(cost) = cost else {
+            return cx.refuse(ticket, refusal(&need));
+        };
+        let link = ticket.link();
+        let job = Job {
+            ticket,
+            content,
+            need,
+            cost,
+            failed: Vec::new(),
+            hashed: false,
+        };
+        match self.lines.push(job) {
+            Ok(()) => self.pump(cx, link),
+            Err(job) => cx.refuse(job.ticket, TOO_MANY),
         }
     }
 
-    fn piece_loaded(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<Loaded, StoreError>) {
-        let Some(Piece {
-            ticket,
-            content,
-            file,
-            index,
-            len,
-        }) = self.pieces.remove(&id)
-        else {
-            return;
-        };
-        let link = ticket.link();
-        if let Some(queue) = self.links.get_mut(&link) {
-            queue.loads = queue.loads.saturating_sub(1);
-            queue.bytes = queue.bytes.saturating_sub(u64::from(len));
+    /// Has the disk work for a session, as far as the session reads what it asked for.
+    fn pump(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        let bytes_max = u64::from(cx.config.uploads_per_peer_max) * u64::from(CHUNK_LEN);
+        if !cx.roster.is_up(link) {
+            return self.lines.retain(|link| cx.roster.is_up(link));
         }
-        match result {
-            Ok(Loaded::Piece(data)) if data.len() == len as usize => {
-                self.uploaded = self.uploaded.saturating_add(u64::from(len));
-                cx.answer(
-                    ticket,
-                    Answer::Chunk {
-                        content,
-                        index,
-                        data,
-                    },
-                );
-            }
-            Ok(_) => cx.refuse(ticket, NO_CHUNK),
-            Err(error) => {
-                cx.refuse(ticket, NO_CHUNK);
-                self.lost(cx, content, &file, &error);
+        while !cx.roster.is_held_up(link)
+            && let Some(job) = self.lines.next(link, bytes_max)
+        {
+            if let Err(job) = self.load(cx, job) {
+                self.lines.left(link, job.cost);
+                cx.refuse(job.ticket, refusal(&job.need));
             }
         }
+    }
+
+    /// The disk no longer works on a job: what waited for that goes on.
+    fn left(&mut self, cx: &mut Cx<'_>, link: LinkId, cost: u32) {
+        self.lines.left(link, cost);
         self.pump(cx, link);
+        while let Some(link) = self.lines.starved() {
+            self.pump(cx, link);
+        }
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_>, job: Job, answer: Answer) {
+        let link = job.ticket.link();
+        cx.answer(job.ticket, answer);
+        self.left(cx, link, job.cost);
+    }
+
+    fn refuse(&mut self, cx: &mut Cx<'_>, job: Job) {
+        let link = job.ticket.link();
+        cx.refuse(job.ticket, refusal(&job.need));
+        self.left(cx, link, job.cost);
+    }
+
+    /// Loads what a job needs next. Gives it back if that is not to be had.
+    fn load(&mut self, cx: &mut Cx<'_>, job: Job) -> Result<(), Job> {
+        let Some(source) = self.sources.copy(&job.content, &job.failed) else {
+            return Err(job);
+        };
+        if let Need::Chunk(index) = job.need {
+            let Some(len) = chunk_len(source.file.size, index) else {
+                return Err(job);
+            };
+            let file = source.file.clone();
+            let load = Load::Piece {
+                file: file.clone(),
+                offset: u64::from(index) * u64::from(CHUNK_LEN),
+                len,
+            };
+            cx.load(load, Tag::Piece(self.lines.keep(job), file));
+            return Ok(());
+        }
+        if matches!(job.need, Need::Level1(_))
+            && let Some(hashes) = self.level1.get(&job.content)
+        {
+            let answer = level1_answer(job.content, source.file.size, hashes.clone());
+            // One that was answered has no more bytes on the disk.
+            self.lines.left(job.ticket.link(), job.cost);
+            cx.answer(job.ticket, answer);
+            return Ok(());
+        }
+        let Some((kind, page)) = next_row(&job.need) else {
+            return Err(job);
+        };
+        let load = Load::Row(Table::Outboard, outboard_key(&job.content, kind, page));
+        cx.load(load, Tag::Row(self.lines.keep(job)));
+        Ok(())
+    }
+
+    fn piece_loaded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut job: Job,
+        file: FileRef,
+        result: Result<Loaded, StoreError>,
+    ) {
+        match (&job.need, result) {
+            (Need::Chunk(index), Ok(Loaded::Piece(data))) if data.len() == job.cost as usize => {
+                self.uploaded = self.uploaded.saturating_add(u64::from(job.cost));
+                let (content, index) = (job.content, *index);
+                let answer = Answer::Chunk {
+                    content,
+                    index,
+                    data,
+                };
+                return self.answer(cx, job, answer);
+            }
+            (_, Err(error)) => self.lost(cx, job.content, &file, &error),
+            (_, Ok(_)) => {}
+        }
+        // Another copy may do.
+        job.failed.push(file);
+        self.go_on(cx, job);
+    }
+
+    /// Loads what a job under way needs next.
+    fn go_on(&mut self, cx: &mut Cx<'_>, job: Job) {
+        let link = job.ticket.link();
+        if !cx.roster.is_up(link) {
+            return self.left(cx, link, job.cost);
+        }
+        if let Err(job) = self.load(cx, job) {
+            self.refuse(cx, job);
+        }
+    }
+
+    fn row_loaded(&mut self, cx: &mut Cx<'_>, mut job: Job, result: Result<Loaded, StoreError>) {
+        let Some(size) = self.size(&job.content) else {
+            return self.refuse(cx, job);
+        };
+        match result {
+            Ok(Loaded::Row(Some(row))) if Some(row.len()) == row_len(&job.need, size) => {
+                let Some(answer) = self.take_row(&mut job, size, &row) else {
+                    return self.go_on(cx, job);
+                };
+                self.answer(cx, job, answer);
+            }
+            // The content came with hashes of another kind only.
+            Ok(_) if !job.hashed => self.work_out(cx, job),
+            Ok(_) | Err(_) => self.refuse(cx, job),
+        }
+    }
+
+    /// Adds a row to what a job has; the answer if that was the last.
+    fn take_row(&mut self, job: &mut Job, size: u64, row: &Bytes) -> Option<Answer> {
+        let content = job.content;
+        match &mut job.need {
+            Need::Chunk(_) => None,
+            Need::Page(page) => Some(Answer::Subtrees(SubtreePage {
+                content,
+                size,
+                level: 0,
+                page: *page,
+                hashes: row.clone(),
+            })),
+            Need::ChunkHashes(hashes) => {
+                hashes.extend_from_slice(row);
+                let all = chunk_count(size)? as usize * HASH_LEN;
+                (hashes.len() >= all).then(|| {
+                    let hashes = core::mem::take(hashes).into();
+                    Answer::ChunkHashes(ChunkHashes { content, hashes })
+                })
+            }
+            Need::Level1(hashes) => {
+                hashes.extend_from_slice(&page_subtree(row)?);
+                let all = page_count(size)? as usize * HASH_LEN;
+                (hashes.len() >= all).then(|| {
+                    let hashes = Bytes::from(core::mem::take(hashes));
+                    self.level1.insert(content, hashes.clone());
+                    level1_answer(content, size, hashes)
+                })
+            }
+        }
+    }
+
+    /// Lets a job wait until its content is hashed. The disk works for others meanwhile.
+    fn work_out(&mut self, cx: &mut Cx<'_>, mut job: Job) {
+        let (link, cost) = (job.ticket.link(), job.cost);
+        if let Need::ChunkHashes(hashes) | Need::Level1(hashes) = &mut job.need {
+            hashes.clear();
+        }
+        if let Err(job) = self.hashing.push(job) {
+            cx.refuse(job.ticket, TOO_MANY);
+        }
+        self.hash_next(cx);
+        self.left(cx, link, cost);
+    }
+
+    fn hash_next(&mut self, cx: &mut Cx<'_>) {
+        while let Some(content) = self.hashing.next() {
+            self.hash(cx, content, &[]);
+        }
+    }
+
+    /// Hashes a copy of a content that is none of these.
+    fn hash(&mut self, cx: &mut Cx<'_>, content: ContentId, failed: &[FileRef]) {
+        if let Some(source) = self.sources.copy(&content, failed) {
+            let file = source.file.clone();
+            let load = Load::Hash([file.path.clone()].into());
+            return cx.load(load, Tag::Hashed(content, file));
+        }
+        for job in self.hashing.end(&content) {
+            cx.refuse(job.ticket, refusal(&job.need));
+        }
+    }
+
+    fn hashed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        content: ContentId,
+        file: FileRef,
+        result: Result<Loaded, StoreError>,
+    ) {
+        let found = match result {
+            Ok(Loaded::Hash(files)) => files.into_iter().next(),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        };
+        let error = match found {
+            Some(Ok(hashed)) if hashed.content == content => None,
+            Some(Ok(_)) => Some(StoreError::Changed(file.path.clone())),
+            Some(Err(error)) => Some(error),
+            None => Some(StoreError::NotFound(file.path.clone())),
+        };
+        if let Some(error) = error {
+            self.lost(cx, content, &file, &error);
+            let failed = self.hashing.failed(&content, file).to_vec();
+            self.hash(cx, content, &failed);
+        } else {
+            let mut links = BTreeSet::new();
+            for mut job in self.hashing.end(&content) {
+                job.hashed = true;
+                links.insert(job.ticket.link());
+                self.lines.push_front(job);
+            }
+            for link in links {
+                self.pump(cx, link);
+            }
+        }
+        self.hash_next(cx);
     }
 
     /// A file that is not what it was is not served any more. Several loads may tell of it; other
@@ -392,138 +531,45 @@ impl Uploads {
             }
         }
     }
+}
 
-    /// Begins to collect the pages that a request is about.
-    fn collect(
-        &mut self,
-        cx: &mut Cx<'_>,
-        ticket: Ticket,
-        content: ContentId,
-        want: Want,
-        page: u32,
-    ) {
-        if self.requests.len() >= HASH_REQUESTS_MAX {
-            return cx.refuse(ticket, "rate limit: too many hashes asked for at a time");
-        }
-        let size = self
-            .sources
-            .source(&content)
-            .map_or(0, |source| source.file.size);
-        let end = match want {
-            Want::Level0 => page.saturating_add(1),
-            Want::Chunks | Want::Level1 => page_count(size).unwrap_or(0),
-        };
-        let pages = Pages {
-            ticket,
-            content,
-            want,
-            page,
-            end,
-            hashes: Vec::new(),
-            retried: false,
-        };
-        self.load_page(cx, pages);
-    }
-
-    fn load_page(&mut self, cx: &mut Cx<'_>, pages: Pages) {
-        self.next += 1;
-        let kind = match pages.want {
-            Want::Chunks => OutboardKind::Chunks,
-            Want::Level0 | Want::Level1 => OutboardKind::Subtrees,
-        };
-        let key = outboard_key(&pages.content, kind, pages.page);
-        cx.load(Load::Row(Table::Outboard, key), Tag::Page(self.next));
-        self.requests.insert(self.next, pages);
-    }
-
-    fn page_loaded(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<Loaded, StoreError>) {
-        let Some(mut pages) = self.requests.remove(&id) else {
-            return;
-        };
-        let row = match result {
-            Ok(Loaded::Row(Some(row))) => row,
-            Ok(_) if !pages.retried => return self.work_out(cx, pages),
-            Ok(_) | Err(_) => return refuse(cx, pages),
-        };
-        match pages.want {
-            Want::Chunks | Want::Level0 => pages.hashes.extend_from_slice(&row),
-            Want::Level1 => match page_subtree(&row) {
-                Some(value) => pages.hashes.extend_from_slice(&value),
-                None => return refuse(cx, pages),
-            },
-        }
-        let page = pages.page;
-        pages.page = page.saturating_add(1);
-        if pages.page < pages.end {
-            return self.load_page(cx, pages);
-        }
-        let Some(source) = self.sources.source(&pages.content) else {
-            return refuse(cx, pages);
-        };
-        let (content, size, hashes) = (pages.content, source.file.size, Bytes::from(pages.hashes));
-        let answer = match pages.want {
-            Want::Chunks => Answer::ChunkHashes(ChunkHashes { content, hashes }),
-            Want::Level0 => Answer::Subtrees(SubtreePage {
-                content,
-                size,
-                level: 0,
-                page,
-                hashes,
-            }),
-            Want::Level1 => Answer::Subtrees(SubtreePage {
-                content,
-                size,
-                level: 1,
-                page: 0,
-                hashes,
-            }),
-        };
-        cx.answer(pages.ticket, answer);
-    }
-
-    /// The content came with hashes of the other kind only: both are worked out from the file.
-    fn work_out(&mut self, cx: &mut Cx<'_>, mut pages: Pages) {
-        let content = pages.content;
-        let Some(source) = self.sources.source(&content) else {
-            return refuse(cx, pages);
-        };
-        pages.retried = true;
-        let waiting = self.hashing.entry(content).or_default();
-        if waiting.is_empty() {
-            cx.load(
-                Load::Hash([source.file.path.clone()].into()),
-                Tag::Hashed(content),
-            );
-        }
-        if waiting.len() >= HASH_REQUESTS_MAX {
-            return refuse(cx, pages);
-        }
-        waiting.push(pages);
-    }
-
-    fn hashed(&mut self, cx: &mut Cx<'_>, content: ContentId, result: Result<Loaded, StoreError>) {
-        let is_same = match &result {
-            Ok(Loaded::Hash(files)) => {
-                matches!(files.first(), Some(Ok(hashed)) if hashed.content == content)
-            }
-            Ok(_) | Err(_) => false,
-        };
-        for pages in self.hashing.remove(&content).unwrap_or_default() {
-            if is_same {
-                self.load_page(cx, pages);
-            } else {
-                refuse(cx, pages);
-            }
+/// The row that a job needs next.
+fn next_row(need: &Need) -> Option<(OutboardKind, u32)> {
+    let pages = |hashes: &[u8], per_page: usize| u32::try_from(hashes.len() / per_page).ok();
+    match need {
+        Need::Chunk(_) => None,
+        Need::Page(page) => Some((OutboardKind::Subtrees, *page)),
+        Need::Level1(hashes) => Some((OutboardKind::Subtrees, pages(hashes, HASH_LEN)?)),
+        Need::ChunkHashes(hashes) => {
+            let page = pages(hashes, OUTBOARD_PAGE as usize * HASH_LEN)?;
+            Some((OutboardKind::Chunks, page))
         }
     }
 }
 
-fn refuse(cx: &mut Cx<'_>, pages: Pages) {
-    let text = match pages.want {
-        Want::Chunks => NO_HASHES,
-        Want::Level0 | Want::Level1 => NO_SUBTREES,
-    };
-    cx.refuse(pages.ticket, text);
+/// Bytes of that row, for a content of this size.
+fn row_len(need: &Need, size: u64) -> Option<usize> {
+    let (_, page) = next_row(need)?;
+    // Both kinds have a hash per chunk.
+    Some(page_len(size, page)? as usize * HASH_LEN)
+}
+
+fn level1_answer(content: ContentId, size: u64, hashes: Bytes) -> Answer {
+    Answer::Subtrees(SubtreePage {
+        content,
+        size,
+        level: 1,
+        page: 0,
+        hashes,
+    })
+}
+
+fn refusal(need: &Need) -> &'static str {
+    match need {
+        Need::Chunk(_) => NO_CHUNK,
+        Need::ChunkHashes(_) => NO_HASHES,
+        Need::Page(_) | Need::Level1(_) => NO_SUBTREES,
+    }
 }
 
 fn delete_row(cx: &mut Cx<'_>, content: &ContentId, share: Option<ShareId>, own: bool) {

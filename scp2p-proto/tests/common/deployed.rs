@@ -23,6 +23,11 @@ pub struct Deployed {
     pub lists: u32,
     /// Chunks that it gave.
     pub chunks: u32,
+    /// Whether it reads what it is sent.
+    pub reads: bool,
+    /// What it was answered, by the number of its request.
+    pub answers: BTreeMap<u32, Result<Answer, String>>,
+    asked: Vec<u16>,
     links: BTreeMap<LinkId, (FrameReader, u32)>,
 }
 
@@ -34,8 +39,28 @@ impl Deployed {
             gives_chunks: true,
             lists: 0,
             chunks: 0,
+            reads: true,
+            answers: BTreeMap::new(),
+            asked: Vec::new(),
             links: BTreeMap::new(),
         }
+    }
+
+    /// How many sessions it has.
+    pub fn sessions(&self) -> usize {
+        let up = self.links.values().filter(|(_, frames)| *frames > 1);
+        up.count()
+    }
+
+    /// Asks over its first session. The number of the first request is the number of those before.
+    pub fn ask(&mut self, requests: &[Request]) -> Vec<Output> {
+        let link = *self.links.keys().next().expect("a session");
+        let frames = requests.iter().map(|request| {
+            self.asked.push(request.kind());
+            let frame = request.to_frame(self.asked.len() as u32 - 1);
+            Output::Send(link, Lane::Control, frame)
+        });
+        frames.collect()
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
@@ -96,6 +121,12 @@ impl Deployed {
     /// Nothing if it lets the asker wait.
     fn answer(&mut self, envelope: &Envelope) -> Option<Frame> {
         let (kind, id) = (envelope.kind, envelope.req_id);
+        if envelope.is_response() {
+            let answer = Answer::decode(self.asked[id as usize], envelope);
+            let answer = answer.map_err(|error| error.to_string());
+            assert!(self.answers.insert(id, answer).is_none(), "answered once");
+            return None;
+        }
         assert!(kind < 600, "our extensions are not for deployed peers");
         let answer = match Request::decode(kind, &envelope.payload) {
             Ok(Request::GetChunkHashes(content)) => self.contents.get(&content).map(|bytes| {

@@ -5,7 +5,7 @@
 mod deployed;
 mod disk;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use scp2p_proto::Node;
 use scp2p_proto::command::{Command, CommandError, Reply};
 use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
-use scp2p_proto::id::{LinkId, NodeKey, OpId};
+use scp2p_proto::id::{LinkId, LoadId, NodeKey, OpId};
 use scp2p_proto::io::{
     Dial, DialError, Host, Input, Lane, LinkError, LinkEvent, LinkInfo, Output, Transport,
 };
 use scp2p_proto::keys::Keys;
+use scp2p_proto::storage::Load;
 use scp2p_proto::time::{Now, Time, UnixTime};
+use scp2p_proto::wire::Request;
 
 pub use deployed::Deployed;
 pub use disk::Disk;
@@ -39,6 +41,8 @@ pub struct World {
     next_link: u64,
     /// Each end of a link, and its other end.
     ends: BTreeMap<(usize, LinkId), End>,
+    /// What was sent to peers that read nothing, by its sender.
+    unread: BTreeMap<(usize, LinkId, Lane), u32>,
 }
 
 pub struct Host_ {
@@ -49,6 +53,9 @@ pub struct Host_ {
     pub config: Config,
     pub events: Vec<Event>,
     pub done: BTreeMap<OpId, Result<Reply, CommandError>>,
+    /// Loads that hash files, under way, and how many there were at a time.
+    hashing: BTreeSet<LoadId>,
+    pub hashing_most: usize,
     seed: u8,
     starts: u8,
 }
@@ -73,6 +80,7 @@ impl World {
             next_op: 0,
             next_link: 0,
             ends: BTreeMap::new(),
+            unread: BTreeMap::new(),
         }
     }
 
@@ -102,6 +110,8 @@ impl World {
             config,
             events: Vec::new(),
             done: BTreeMap::new(),
+            hashing: BTreeSet::new(),
+            hashing_most: 0,
             seed: number as u8 + 1,
             starts: 0,
         });
@@ -124,6 +134,22 @@ impl World {
             .deployed
             .as_mut()
             .expect("a deployed peer")
+    }
+
+    /// A deployed peer asks whoever is connected to it.
+    pub fn ask(&mut self, number: usize, requests: &[Request]) {
+        for output in self.deployed(number).ask(requests) {
+            self.carry_out(number, output);
+        }
+    }
+
+    /// A deployed peer that read nothing reads everything.
+    pub fn read(&mut self, number: usize) {
+        self.deployed(number).reads = true;
+        for ((sender, link, lane), bytes) in std::mem::take(&mut self.unread) {
+            let room = LinkEvent::Room(lane, bytes);
+            self.push(sender, LATENCY, Input::Link(link, room));
+        }
     }
 
     /// Starts a node from what its disk has.
@@ -251,7 +277,11 @@ impl World {
             }
             return;
         }
-        let Some(node) = self.hosts[number].node.as_mut() else {
+        let host = &mut self.hosts[number];
+        if let Input::Loaded(id, _) = &input {
+            host.hashing.remove(id);
+        }
+        let Some(node) = host.node.as_mut() else {
             return;
         };
         node.handle(now, input);
@@ -292,8 +322,15 @@ impl World {
                 }
             }
             Output::Load(id, load) => {
-                let result = self.hosts[number].disk.load(load);
-                self.push(number, soon, Input::Loaded(id, result));
+                let host = &mut self.hosts[number];
+                let mut after = soon;
+                if let Load::Hash(_) = load {
+                    host.hashing.insert(id);
+                    host.hashing_most = host.hashing_most.max(host.hashing.len());
+                    after = Duration::from_millis(20);
+                }
+                let result = host.disk.load(load);
+                self.push(number, after, Input::Loaded(id, result));
             }
             Output::Write(id, piece) => {
                 let result = self.hosts[number].disk.write(piece);
@@ -383,11 +420,13 @@ impl World {
         let Some(peer) = self.ends.get(&(number, link)).map(|end| end.peer) else {
             return;
         };
-        self.push(
-            number,
-            LATENCY,
-            Input::Link(link, LinkEvent::Room(lane, bytes)),
-        );
+        let reader = self.hosts[peer.0].deployed.as_ref();
+        if reader.is_none_or(|deployed| deployed.reads) {
+            let room = LinkEvent::Room(lane, bytes);
+            self.push(number, LATENCY, Input::Link(link, room));
+        } else {
+            *self.unread.entry((number, link, lane)).or_default() += bytes;
+        }
         let Some(end) = self.ends.get_mut(&peer) else {
             return;
         };
