@@ -323,3 +323,37 @@ impl Cx<'_> {
         self.acts.queue.push_back(act);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Time, UnixTime};
+
+    #[test]
+    fn a_commit_takes_charge_of_the_rows_of_its_own_call_alone() {
+        let (config, keys) = (Config::default(), Keys::from_seed([1; 32]));
+        let (roster, mut acts) = (Roster::default(), Acts::default());
+        let mut call = |act: &dyn Fn(&mut Cx<'_>)| {
+            act(&mut Cx {
+                now: Now {
+                    mono: Time(0),
+                    unix: UnixTime(0),
+                },
+                config: &config,
+                keys: &keys,
+                roster: &roster,
+                acts: acts.begin_call(),
+            });
+        };
+        let put = |cx: &mut Cx<'_>, key: &'static [u8]| cx.put(Table::Meta, key, key);
+        call(&|cx| put(cx, b"before"));
+        call(&|cx| {
+            put(cx, b"promised");
+            cx.commit(Tag::Stop(OpId(1)));
+        });
+        call(&|cx| put(cx, b"after"));
+        let row = |key: &'static [u8]| RowOp::Put(Table::Meta, key.into(), key.into());
+        assert_eq!(acts.loose, [row(b"before"), row(b"after")]);
+        assert_eq!(acts.batch.rows.len(), 3);
+    }
+}
