@@ -148,7 +148,10 @@ mod tests {
     use super::*;
     use crate::limits::CHUNK_LEN;
 
-    pub(super) fn job(link: u64, index: u32, cost: u32) -> Job {
+    /// What one session may have.
+    const SHARE: u64 = 1 << 20;
+
+    fn job(link: u64, index: u32, cost: u32) -> Job {
         Job {
             ticket: Ticket {
                 link: LinkId(link),
@@ -164,7 +167,7 @@ mod tests {
     }
 
     fn drain(lines: &mut Lines, link: u64) -> u32 {
-        let next = || lines.next(LinkId(link), u64::MAX);
+        let next = || lines.next(LinkId(link), SHARE);
         core::iter::from_fn(next).count() as u32
     }
 
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn lines_that_wait_for_others_go_on_in_turn() {
         let mut lines = Lines::default();
-        let busy = UPLOAD_BYTES_MAX / UPLOAD_LINE_BYTES_MAX;
+        let busy = UPLOAD_BYTES_MAX / SHARE;
         for link in 1..=busy + 3 {
             for index in 0..40 {
                 lines
@@ -212,8 +215,8 @@ mod tests {
         let mut turns = Vec::new();
         for _ in 0..4 {
             let link = lines.starved().expect("room for one");
-            assert!(lines.next(link, u64::MAX).is_some());
-            assert!(lines.next(link, u64::MAX).is_none(), "and for one only");
+            assert!(lines.next(link, SHARE).is_some());
+            assert!(lines.next(link, SHARE).is_none(), "and for one only");
             turns.push(link.0 - busy);
             lines.left(link, CHUNK_LEN);
         }
