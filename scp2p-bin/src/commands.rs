@@ -9,7 +9,8 @@ use serde::Serialize;
 use smol::Timer;
 
 use crate::api::{
-    Client, ClientError, GetRequest, Item, PublishRequest, Started, Text, Visibility,
+    Client, ClientError, Download, GetRequest, Item, PublishRequest, Refused, Started, Text,
+    Visibility,
 };
 use crate::cli::{BrowseArgs, Common, GetArgs, PublishArgs, SearchArgs};
 use crate::failure::{Failure, Misuse};
@@ -203,9 +204,13 @@ impl Session {
             }
         }
         if args.detach {
-            self.print(&started, started_line)
+            self.print(&started, started_line)?;
         } else {
-            self.wait(&started).await
+            self.wait(&started).await?;
+        }
+        match started.refused.len() {
+            0 => Ok(()),
+            count => Err(Failure::ItemsRefused(count)),
         }
     }
 
@@ -250,8 +255,9 @@ impl Session {
     async fn wait(&self, started: &Started) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut progress = Progress::new(self.json);
-        let finished = progress::wait(&self.client, started.download, &mut progress).await?;
-        self.print(&finished, |download| {
+        let download = progress::wait(&self.client, started.download, &mut progress).await?;
+        let refused = &started.refused;
+        self.print(&Got { download, refused }, |Got { download, .. }| {
             let givers = output::givers(&download.peers);
             format!(
                 "{}, {} in {:.1} s{}\n",
@@ -295,6 +301,14 @@ impl Session {
             .map(drop)
             .map_err(|error| Failure::System("standard output", error))
     }
+}
+
+/// What `scp2p get --json` prints at the end.
+#[derive(Serialize)]
+struct Got<'a> {
+    #[serde(flatten)]
+    download: Download,
+    refused: &'a [Refused],
 }
 
 fn started_line(started: &Started) -> String {

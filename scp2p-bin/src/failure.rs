@@ -55,6 +55,8 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// So many items of a download were refused; the others are not concerned.
+    ItemsRefused(usize),
     /// A download was cancelled while it was waited for.
     Cancelled(u64),
     /// The node did not stop in time.
@@ -117,6 +119,7 @@ impl Failure {
             | Failure::File(..)
             | Failure::System(..)
             | Failure::Download { .. }
+            | Failure::ItemsRefused(_)
             | Failure::Cancelled(_)
             | Failure::StillRunning
             | Failure::Demo(_) => FAILED,
@@ -164,6 +167,7 @@ impl Failure {
             Failure::Server(_) => "control_socket",
             Failure::File(..) | Failure::System(..) => "system",
             Failure::Download { .. } => "download_failed",
+            Failure::ItemsRefused(_) => "items_refused",
             Failure::Cancelled(_) => "download_cancelled",
             Failure::StillRunning => "still_running",
             Failure::Demo(_) => "demo",
@@ -190,6 +194,11 @@ impl fmt::Display for Failure {
                     "download {id} cannot go on: {reason}; give it up with: scp2p cancel {id}"
                 )
             }
+            Failure::ItemsRefused(count) => write!(
+                f,
+                "{} not downloaded; the catalog names what cannot safely be a file here",
+                output::count(*count as u64, "item is", "items are")
+            ),
             Failure::Cancelled(id) => write!(f, "download {id} was cancelled"),
             Failure::StillRunning => {
                 f.write_str("the node was told to stop but is still running; see its log")

@@ -5,6 +5,7 @@ use alloc::string::String;
 use crate::command::RefusedItem;
 use crate::id::{DownloadId, ManifestId, NodeKey, ShareId};
 use crate::io::Transport;
+use crate::path::RelPath;
 use crate::storage::LocalPath;
 use core::net::SocketAddr;
 
@@ -32,6 +33,14 @@ pub enum Event {
     Interception {
         /// Whom it claimed to be.
         claimed: NodeKey,
+        /// From or to where.
+        remote: SocketAddr,
+    },
+    /// A peer was refused because its session would not be bound to its TLS channel, which
+    /// the configuration demands.
+    UnboundRefused {
+        /// The peer.
+        peer: NodeKey,
         /// From or to where.
         remote: SocketAddr,
     },
@@ -78,6 +87,15 @@ pub enum Event {
         download: DownloadId,
         /// Which and why.
         item: RefusedItem,
+    },
+    /// A file of a download cannot be had or written; the others go on.
+    ItemFailed {
+        /// The download.
+        download: DownloadId,
+        /// The file's place below the download's folder.
+        path: RelPath,
+        /// Why, for people.
+        reason: String,
     },
     /// A download got on; at most a few times a second per download.
     DownloadProgress {

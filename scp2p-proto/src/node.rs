@@ -333,8 +333,12 @@ impl Node {
         match event {
             SessionEvent::Up { link, key } => self.up(link, key),
             SessionEvent::Down { key, last, lost } => self.down(key, last, lost),
-            SessionEvent::DialFailed { link, failure } => {
-                self.peers.on_link_failed(cx!(self), link, failure);
+            SessionEvent::DialFailed {
+                link,
+                remote,
+                failure,
+            } => {
+                self.peers.on_link_failed(cx!(self), link, remote, failure);
             }
             SessionEvent::Probed { link, key } => self.peers.on_probed(cx!(self), link, key),
             SessionEvent::Refused { remote, failure } => {

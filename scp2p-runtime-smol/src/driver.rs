@@ -19,6 +19,7 @@ use smol::Executor;
 
 use crate::clock::{Clock, Moment};
 use crate::disk::{Completions, Disk, DiskEvent};
+use crate::event_log::EventLog;
 use crate::events::EventSource;
 use crate::handle::Ask;
 use crate::net::OPENING_TIME_MAX;
@@ -54,6 +55,7 @@ pub(crate) struct Driver {
     commands: HashMap<OpId, Sender<Result<Reply, CommandError>>>,
     last_op: u64,
     events: EventSource,
+    event_log: EventLog,
     timer: Timer,
     /// When the timer fires; it may be earlier than necessary, because setting it costs more than a
     /// round for nothing.
@@ -123,8 +125,10 @@ impl Driver {
         let disk_events = stream::unfold(completions, |completions| async move {
             completions.next().await.map(|event| (event, completions))
         });
+        let moment = clock.moment();
         Driver {
-            moment: clock.moment(),
+            event_log: EventLog::new(moment.now.mono),
+            moment,
             node,
             clock,
             executor,
@@ -413,7 +417,10 @@ impl Driver {
                     let _ = answer.try_send(result);
                 }
             }
-            Output::Event(event) => self.events.send(self.moment.now.unix, &event),
+            Output::Event(event) => {
+                self.event_log.write(self.moment.now.mono, &event);
+                self.events.send(self.moment.now.unix, &event);
+            }
         }
     }
 

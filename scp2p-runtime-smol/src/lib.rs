@@ -22,6 +22,7 @@ mod clock;
 mod disk;
 mod driver;
 mod entropy;
+mod event_log;
 mod events;
 mod handle;
 mod net;

@@ -48,6 +48,13 @@ pub enum Happened {
         /// The other end.
         remote: SocketAddr,
     },
+    /// A peer was refused because it is not bound to its channel, which is demanded.
+    UnboundRefused {
+        /// The peer.
+        peer: Text<NodeKey>,
+        /// The other end.
+        remote: SocketAddr,
+    },
     /// A bootstrap address answered with another key than before.
     PinMismatch {
         /// The address.
@@ -91,6 +98,15 @@ pub enum Happened {
         download: u64,
         /// Which and why.
         item: Refused,
+    },
+    /// A file of a download cannot be had or written.
+    ItemFailed {
+        /// The download.
+        download: u64,
+        /// Its place below the download's folder.
+        path: String,
+        /// Why, for people.
+        reason: String,
     },
     /// A download got on.
     DownloadProgress {
@@ -174,6 +190,10 @@ impl From<Event> for Happened {
                 claimed: Text(claimed),
                 remote,
             },
+            Event::UnboundRefused { peer, remote } => Happened::UnboundRefused {
+                peer: Text(peer),
+                remote,
+            },
             Event::PinMismatch {
                 address,
                 expected,
@@ -204,6 +224,15 @@ impl From<Event> for Happened {
             Event::ItemRefused { download, item } => Happened::ItemRefused {
                 download: download.0,
                 item: item.into(),
+            },
+            Event::ItemFailed {
+                download,
+                path,
+                reason,
+            } => Happened::ItemFailed {
+                download: download.0,
+                path: path.as_str().to_owned(),
+                reason,
             },
             Event::DownloadProgress {
                 download,

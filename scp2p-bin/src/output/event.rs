@@ -29,6 +29,10 @@ fn sentence(happened: &Happened) -> String {
                 short(claimed)
             )
         }
+        Happened::UnboundRefused { peer, remote } => format!(
+            "refused peer {} at {remote}: it cannot prove that nobody sits in between",
+            short(peer)
+        ),
         Happened::PinMismatch {
             address,
             expected,
@@ -67,6 +71,15 @@ fn sentence(happened: &Happened) -> String {
                 shown(&item.reason)
             )
         }
+        Happened::ItemFailed {
+            download,
+            path,
+            reason,
+        } => format!(
+            "download {download}: {} failed: {}",
+            shown(path),
+            shown(reason)
+        ),
         Happened::DownloadProgress {
             download,
             done,

@@ -1,9 +1,14 @@
 //! Real nodes of the built binary, on loopback ports that the system chooses.
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
+pub mod peer;
+pub mod tls;
+
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -171,6 +176,38 @@ impl Node {
         peers
     }
 
+    /// Where it listens for TLS.
+    pub fn tcp(&self) -> SocketAddr {
+        let listening = text(&self.ready["listening"]["tcp"][0]);
+        listening.parse().expect("an address")
+    }
+
+    /// Where it listens for QUIC.
+    pub fn quic(&self) -> SocketAddr {
+        let listening = text(&self.ready["listening"]["quic"][0]);
+        listening.parse().expect("an address")
+    }
+
+    /// What happens at this node, as it happens.
+    pub fn events(&self) -> Events {
+        let mut child = scp2p()
+            .args(["events", "--json", "--data-dir"])
+            .arg(self.data_dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let list = seen.clone();
+        spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let event = serde_json::from_str(&line).expect("a line is JSON");
+                list.lock().expect("no panic").push(event);
+            }
+        });
+        Events { child, seen }
+    }
+
     /// Runs a command at this node; it need not succeed.
     pub fn try_cli(&self, args: &[&str]) -> Output {
         finish(scp2p().args(args).arg("--data-dir").arg(self.data_dir()))
@@ -221,6 +258,29 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The events of a node.
+pub struct Events {
+    child: Child,
+    seen: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Events {
+    /// Those of this name that came so far.
+    pub fn of(&self, name: &str) -> Vec<Value> {
+        let seen = self.seen.lock().expect("no panic");
+        let named = seen.iter().filter(|event| event["event"] == name);
+        named.cloned().collect()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // Both fail only if the node has ended it already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

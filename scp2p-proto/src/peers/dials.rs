@@ -180,8 +180,9 @@ impl Dials {
         (waiters, links)
     }
 
-    /// A link failed; if another profile may fit, the same way is tried in it at once. Gives how it was dialled.
-    pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<(Goal, Way)> {
+    /// A link failed; if another profile may fit, the same way is tried in it at once. Gives what it was
+    /// dialled for.
+    pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<Goal> {
         let (goal, mut way) = self.links.remove(&link)?;
         let attempt = self.attempts.get_mut(&goal)?;
         let retry = match failure {
@@ -200,9 +201,9 @@ impl Dials {
             }
         };
         if retry {
-            attempt.ways.push_front(way.clone());
+            attempt.ways.push_front(way);
         }
-        Some((goal, way))
+        Some(goal)
     }
 }
 

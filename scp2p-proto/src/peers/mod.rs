@@ -346,33 +346,33 @@ impl Peers {
     }
 
     /// A link that we dialled came to nothing.
-    pub(crate) fn on_link_failed(&mut self, cx: &mut Cx<'_>, link: LinkId, failure: LinkFailure) {
+    pub(crate) fn on_link_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        remote: Option<SocketAddr>,
+        failure: LinkFailure,
+    ) {
         if self.probes.remove(&link).is_some() {
             return;
         }
-        let Some((goal, way)) = self.dials.failed(link, &failure) else {
+        let Some(goal) = self.dials.failed(link, &failure) else {
             return;
         };
-        let LinkFailure::Handshake(error) = failure else {
-            return;
-        };
-        match (error, goal) {
-            (HandshakeError::Intercepted { claimed }, _) => {
-                if let crate::io::Host::Ip(ip) = way.dial.host {
-                    let remote = SocketAddr::new(ip, way.dial.port);
-                    cx.event(Event::Interception { claimed, remote });
-                }
-            }
-            (HandshakeError::WrongKey { expected, found }, Goal::Bootstrap(number)) => {
-                if let Some(address) = self.bootstraps.pinned_address(number) {
-                    cx.event(Event::PinMismatch {
-                        address,
-                        expected,
-                        found,
-                    });
-                }
-            }
-            (_, Goal::Peer(_) | Goal::Addr(_) | Goal::Bootstrap(_)) => {}
+        if let (
+            LinkFailure::Handshake(HandshakeError::WrongKey { expected, found }),
+            Goal::Bootstrap(number),
+        ) = (&failure, goal)
+            && let Some(address) = self.bootstraps.pinned_address(number)
+        {
+            cx.event(Event::PinMismatch {
+                address,
+                expected: *expected,
+                found: *found,
+            });
+        }
+        if let Some(remote) = remote {
+            tell_refusal(cx, remote, &failure);
         }
     }
 
@@ -386,9 +386,7 @@ impl Peers {
 
     /// A link that was dialled to us came to nothing.
     pub(crate) fn on_refused(&mut self, cx: &mut Cx<'_>, remote: SocketAddr, failure: LinkFailure) {
-        if let LinkFailure::Handshake(HandshakeError::Intercepted { claimed }) = failure {
-            cx.event(Event::Interception { claimed, remote });
-        }
+        tell_refusal(cx, remote, &failure);
     }
 
     /// A call to a connected peer was not answered in time.
@@ -620,6 +618,20 @@ impl Peers {
             );
         }
         self.book.insert(key, record);
+    }
+}
+
+/// Tells of a peer that was refused for the safety of the session.
+fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
+    match *failure {
+        LinkFailure::Handshake(HandshakeError::Intercepted { claimed }) => {
+            cx.event(Event::Interception { claimed, remote });
+        }
+        LinkFailure::Unbound(peer) => cx.event(Event::UnboundRefused { peer, remote }),
+        LinkFailure::Handshake(_)
+        | LinkFailure::Dial(_)
+        | LinkFailure::Closed
+        | LinkFailure::TimedOut => {}
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each step consumes the state before it, so nothing can be repeated or skipped. A
-//! refused hello is never answered: the link is closed.
+//! refused hello is not answered, but for one that shows an interception: the link is closed.
 
 use core::fmt;
 
@@ -288,6 +288,15 @@ impl Responder {
         memory: &mut NonceMemory,
     ) -> Result<(Responder, Bytes), HandshakeError> {
         Responder::answer(End::new(params, Role::Responder), body, now, memory)
+    }
+
+    /// The frame of a ServerHello for an initiator whose ClientHello was
+    /// [`HandshakeError::Intercepted`]: it finds by it that somebody sits in between, unless that
+    /// somebody keeps it back. The link is closed after it. `None` if the body is no hello.
+    pub fn warning(params: Params<'_>, body: &Bytes, now: UnixTime) -> Option<Bytes> {
+        let hello = Hello::decode(body).ok()?;
+        let end = End::new(params, Role::Responder);
+        Some(end.hello(hello.profile()?, Some(hello.nonce), now))
     }
 
     fn answer(

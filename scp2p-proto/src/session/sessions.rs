@@ -67,6 +67,8 @@ pub(crate) enum SessionEvent {
     /// A link that we dialled came to nothing.
     DialFailed {
         link: LinkId,
+        /// Where it led, if it came up.
+        remote: Option<SocketAddr>,
         failure: LinkFailure,
     },
     Probed {
@@ -355,26 +357,16 @@ impl Sessions {
         self.deadlines
             .set(step.id, step.now.mono + HANDSHAKE_TIME_MAX);
         let params = Params {
-            keys: step.keys,
-            capabilities: step.config.capabilities,
-            exporter: info.exporter,
             expected: plan.expected,
-            nonce_random: self.random(),
-            ephemeral: self.random(),
+            ..self.params(step, &info)
         };
         let (initiator, frame) = Initiator::start(params, plan.profile, step.now.unix);
         let Some(link) = self.links.get_mut(&step.id) else {
             return;
         };
+        link.remote = Some(info.remote);
         link.state = State::Offered(info, plan, Box::new(initiator));
-        // A hello is far below any queue's bound.
-        let _ = link.room.push(
-            Lane::Control,
-            Frame {
-                head: frame,
-                body: Bytes::new(),
-            },
-        );
+        self.send_hello(step.id, frame);
         self.pump(step.id, step.out);
     }
 
@@ -465,16 +457,7 @@ impl Sessions {
                 step.out.push_back(Output::Close(step.id, CloseCode::Done));
             }
             Ok((established, ack)) => {
-                if let Some(link) = self.links.get_mut(&step.id) {
-                    // An ack is far below any queue's bound.
-                    let _ = link.room.push(
-                        Lane::Control,
-                        Frame {
-                            head: ack,
-                            body: Bytes::new(),
-                        },
-                    );
-                }
+                self.send_hello(step.id, ack);
                 self.established(step, info, established);
             }
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
@@ -482,29 +465,47 @@ impl Sessions {
     }
 
     fn client_hello(&mut self, step: &mut Step<'_>, info: LinkInfo, body: &Bytes) {
-        let params = Params {
+        let params = self.params(step, &info);
+        match Responder::on_client_hello(params, body, step.now.unix, &mut self.nonces) {
+            Ok((responder, frame)) => {
+                self.send_hello(step.id, frame);
+                if let Some(link) = self.links.get_mut(&step.id) {
+                    link.state = State::Answered(info, Box::new(responder));
+                }
+            }
+            Err(error) => {
+                if let HandshakeError::Intercepted { .. } = error
+                    && let Some(frame) =
+                        Responder::warning(self.params(step, &info), body, step.now.unix)
+                {
+                    self.send_hello(step.id, frame);
+                    self.pump(step.id, step.out);
+                }
+                self.fail(step, LinkFailure::Handshake(error));
+            }
+        }
+    }
+
+    /// What this node brings into the handshake of a link.
+    fn params<'a>(&mut self, step: &Step<'a>, info: &LinkInfo) -> Params<'a> {
+        Params {
             keys: step.keys,
             capabilities: step.config.capabilities,
             exporter: info.exporter,
             expected: None,
             nonce_random: self.random(),
             ephemeral: self.random(),
-        };
-        match Responder::on_client_hello(params, body, step.now.unix, &mut self.nonces) {
-            Ok((responder, frame)) => {
-                let Some(link) = self.links.get_mut(&step.id) else {
-                    return;
-                };
-                let _ = link.room.push(
-                    Lane::Control,
-                    Frame {
-                        head: frame,
-                        body: Bytes::new(),
-                    },
-                );
-                link.state = State::Answered(info, Box::new(responder));
-            }
-            Err(error) => self.fail(step, LinkFailure::Handshake(error)),
+        }
+    }
+
+    fn send_hello(&mut self, id: LinkId, hello: Bytes) {
+        if let Some(link) = self.links.get_mut(&id) {
+            let frame = Frame {
+                head: hello,
+                body: Bytes::new(),
+            };
+            // A hello is far below any queue's bound.
+            let _ = link.room.push(Lane::Control, frame);
         }
     }
 
@@ -752,7 +753,11 @@ impl Sessions {
             | State::Moving => {
                 heard.push_back(match link.remote {
                     Some(remote) if link.inbound => SessionEvent::Refused { remote, failure },
-                    _ => SessionEvent::DialFailed { link: id, failure },
+                    remote => SessionEvent::DialFailed {
+                        link: id,
+                        remote,
+                        failure,
+                    },
                 });
             }
         }

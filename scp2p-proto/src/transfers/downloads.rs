@@ -329,7 +329,11 @@ impl Downloads {
             DownloadState::Running => {}
         }
         if job.stalled.is_some() {
-            return Some("no space is left on the disk; it is tried again every 10 seconds".into());
+            return Some(alloc::format!(
+                "no space is left on the disk of {}; it is tried again every {} seconds",
+                job.root,
+                FULL_PAUSE.as_secs()
+            ));
         }
         let open = Place { job: id, item: 0 }..=Place {
             job: id,

@@ -270,6 +270,11 @@ impl Downloads {
             return;
         }
         item.state = ItemState::Failed;
+        cx.event(Event::ItemFailed {
+            download: place.job,
+            path: item.rel.clone(),
+            reason: reason.clone(),
+        });
         job.totals.items_failed += 1;
         job.reason.get_or_insert(reason);
         self.end_if_done(cx, place.job);

@@ -336,14 +336,9 @@ fn hellos_passed_between_two_connections_are_noticed_by_both_ends() {
         })
     );
 
-    // What a responder that does not look would have answered, bound to its own connection.
-    let opening = Hello::decode(&body(&hello)).expect("our own hello");
-    let reply = forge(2, Profile::C, |fields| {
-        fields.nonce = binding::make_nonce(&far, Role::Responder, &two.public(), [2; 11]);
-        fields.echoed_nonce = Some(opening.nonce);
-    });
+    let reply = Responder::warning(params(&two, 2, far), &body(&hello), NOW).expect("a hello");
     assert_eq!(
-        first.on_hello(&reply, NOW).err(),
+        first.on_hello(&body(&reply), NOW).err(),
         Some(HandshakeError::Intercepted {
             claimed: two.public()
         })
