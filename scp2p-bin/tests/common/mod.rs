@@ -4,8 +4,9 @@
 pub mod peer;
 pub mod tls;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -188,15 +189,16 @@ impl Node {
         listening.parse().expect("an address")
     }
 
-    /// What happens at this node, as it happens.
+    /// What happens at this node from now on.
     pub fn events(&self) -> Events {
-        let mut child = scp2p()
-            .args(["events", "--json", "--data-dir"])
-            .arg(self.data_dir())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the command starts");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut stream = UnixStream::connect(text(&self.ready["control"])).expect("it listens");
+        stream
+            .write_all(b"GET /v1/events HTTP/1.0\r\n\r\n")
+            .expect("it reads");
+        let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
+        // With the head of the answer the stream has begun.
+        let head = lines.by_ref().map_while(Result::ok);
+        assert!(head.take_while(|line| !line.is_empty()).count() > 0);
         let seen: Arc<Mutex<Vec<Value>>> = Arc::default();
         let list = seen.clone();
         spawn(move || {
@@ -205,7 +207,7 @@ impl Node {
                 list.lock().expect("no panic").push(event);
             }
         });
-        Events { child, seen }
+        Events { stream, seen }
     }
 
     /// Runs a command at this node; it need not succeed.
@@ -265,7 +267,7 @@ impl Drop for Node {
 
 /// The events of a node.
 pub struct Events {
-    child: Child,
+    stream: UnixStream,
     seen: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -280,9 +282,8 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // Both fail only if the node has ended it already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It fails only if the node has ended it already.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod catalogs;
 mod deployed;
 mod middle;
 
