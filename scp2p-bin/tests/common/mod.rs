@@ -109,6 +109,8 @@ pub struct Settings {
     pub tcp_only: bool,
     /// No TCP.
     pub quic_only: bool,
+    /// Of this node's folders, the name of one that is a disk of so many bytes by itself.
+    pub small_disk: Option<(&'static str, u64)>,
 }
 
 impl Settings {
@@ -135,7 +137,7 @@ impl Node {
     /// Starts a node on a new data directory.
     pub fn start(settings: Settings) -> Node {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (child, ready) = spawn_node(&dir.path().join("data"), &settings);
+        let (child, ready) = spawn_node(dir.path(), &settings);
         Node {
             ready,
             settings,
@@ -146,7 +148,18 @@ impl Node {
 
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        match self.settings.small_disk {
+            Some(("data", _)) => self.as_seen_by_it("data"),
+            Some(_) | None => self.dir.path().join("data"),
+        }
+    }
+
+    /// One of its folders, on its small disk too, which other processes do not see.
+    pub fn as_seen_by_it(&self, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(name);
+        let root = Path::new("/proc").join(self.child.id().to_string());
+        root.join("root")
+            .join(folder.strip_prefix("/").expect("absolute"))
     }
 
     /// A folder that goes away with the node.
@@ -191,7 +204,8 @@ impl Node {
 
     /// What happens at this node from now on.
     pub fn events(&self) -> Events {
-        let mut stream = UnixStream::connect(text(&self.ready["control"])).expect("it listens");
+        let mut stream =
+            UnixStream::connect(self.data_dir().join("control.sock")).expect("it listens");
         stream
             .write_all(b"GET /v1/events HTTP/1.0\r\n\r\n")
             .expect("it reads");
@@ -253,7 +267,7 @@ impl Node {
 
     /// Starts it again on its data directory, on other ports.
     pub fn restart(&mut self) {
-        (self.child, self.ready) = spawn_node(&self.data_dir(), &self.settings);
+        (self.child, self.ready) = spawn_node(self.dir.path(), &self.settings);
     }
 }
 
@@ -292,9 +306,40 @@ pub fn text(value: &Value) -> String {
     value.as_str().expect("a string").to_owned()
 }
 
+/// Mounts a disk of $1 bytes at $2 for the command that follows alone.
+const ON_SMALL_DISK: &str = r#"mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@""#;
+
+/// Whether nodes can have small disks here.
+pub fn has_small_disks() -> bool {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tried = Command::new("unshare")
+        .args(["-rm", "sh", "-c", ON_SMALL_DISK, "sh", "4096"])
+        .arg(folder.path())
+        .arg("true")
+        .output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+/// The built command with its small disk below this folder, if it is to have one.
+fn scp2p_with_disk(folder: &Path, settings: &Settings) -> Command {
+    let inner = scp2p();
+    let Some((name, bytes)) = settings.small_disk else {
+        return inner;
+    };
+    let disk = folder.join(name);
+    std::fs::create_dir_all(&disk).expect("a folder");
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", ON_SMALL_DISK, "sh", &bytes.to_string()]);
+    command.arg(disk).arg(inner.get_program());
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// Starts a node that ends when this process does.
-fn spawn_node(data_dir: &Path, settings: &Settings) -> (Child, Value) {
-    let mut command = scp2p();
+fn spawn_node(folder: &Path, settings: &Settings) -> (Child, Value) {
+    let mut command = scp2p_with_disk(folder, settings);
     command.args([
         "node",
         "--json",
@@ -314,7 +359,10 @@ fn spawn_node(data_dir: &Path, settings: &Settings) -> (Child, Value) {
             "127.0.0.1:0"
         },
     ]);
-    command.arg("--data-dir").arg(data_dir).args(&settings.args);
+    command
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .args(&settings.args);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::SOON;
 use super::common::peer::Publisher;
-use super::common::{Node, Settings, stderr, text, until};
+use super::common::{Node, Settings, stderr, text};
+use super::follow;
 
 /// Places that no file is written to, and a word of the reason that is told.
 fn tricks() -> Vec<(String, &'static str)> {
@@ -98,10 +98,7 @@ struct Victim {
 impl Victim {
     fn new(publisher: &Publisher) -> Victim {
         let node = Node::start(Settings::default());
-        node.cli(&["subscribe", &publisher.link.to_string()]);
-        until("the catalog", SOON, || {
-            (node.cli(&["subscriptions"])[0]["seq"] == 1).then_some(())
-        });
+        follow(&node, &publisher.link.to_string());
         let (out, outside) = (node.folder("out"), node.folder("outside"));
         fs::write(outside.join("kept"), "as it was").expect("a file");
         Victim { node, out, outside }
