@@ -7,6 +7,7 @@ mod catalogs;
 mod deployed;
 mod disk;
 mod middle;
+mod noise;
 
 use std::path::Path;
 use std::time::Duration;
