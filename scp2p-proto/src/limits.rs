@@ -96,6 +96,9 @@ pub const HEAD_BYTES_MAX: usize = 1024;
 pub const WAITING_CALLS_MAX: usize = 4096;
 /// Links open or opening at a time: a few hundred peers, and deployed clients that dial for each request.
 pub const LINKS_MAX: usize = 1024;
+/// Accepted links that are not authenticated, at a time. An honest peer is among them for two round
+/// trips; strangers who say nothing push out each other and leave the other links to sessions.
+pub const STRANGERS_MAX: usize = 256;
 /// Requests of one session that may be without an answer: small-file downloads pipeline hundreds.
 pub const TICKETS_MAX: u32 = 1024;
 /// From a dial to a transport connection, host name included; drivers give up earlier.

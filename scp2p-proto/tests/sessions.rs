@@ -4,8 +4,19 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::World;
+use scp2p_proto::Node;
+use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
+use scp2p_proto::id::LinkId;
+use scp2p_proto::io::{Input, Lane, LinkEvent, LinkInfo, Output, Transport};
+use scp2p_proto::keys::Keys;
+use scp2p_proto::limits::{LINKS_MAX, STRANGERS_MAX};
+use scp2p_proto::session::{Initiator, Params};
+use scp2p_proto::storage::Saved;
+use scp2p_proto::time::{Now, Time, UnixTime};
+use scp2p_proto::wire::{Capabilities, Profile};
 
 #[test]
 fn two_nodes_meet_and_the_session_is_bound() {
@@ -71,4 +82,64 @@ fn a_killed_peer_is_found_again() {
         event,
         Event::Interception { .. } | Event::PinMismatch { .. }
     )));
+}
+
+/// Strangers who say nothing push out each other, the longest silent first, and never
+/// somebody who has just come to say who they are.
+#[test]
+fn strangers_who_say_nothing_keep_nobody_out() {
+    let mut now = Now {
+        mono: Time(1),
+        unix: UnixTime(1_700_000_000),
+    };
+    let (keys, config, saved) = (
+        Keys::from_seed([1; 32]),
+        Config::default(),
+        Saved::default(),
+    );
+    let mut node = Node::new(config, keys, [2; 32], saved, now);
+    let mut closed = Vec::new();
+    let mut handle = |now, input| {
+        node.handle(now, input);
+        let outputs: Vec<Output> = core::iter::from_fn(|| node.poll_output()).collect();
+        let closes = outputs.iter().filter_map(|output| match output {
+            Output::Close(id, _) => Some(*id),
+            _ => None,
+        });
+        closed.extend(closes);
+        outputs
+    };
+    let info = LinkInfo {
+        transport: Transport::Tcp,
+        remote: "192.0.2.1:9".parse().expect("an address"),
+        exporter: [3; 32],
+    };
+    // Numbers say nothing about age.
+    let ids: Vec<LinkId> = (0..2 * LINKS_MAX as u64).rev().map(LinkId).collect();
+    for id in &ids {
+        now.mono.0 += 1;
+        handle(now, Input::Link(*id, LinkEvent::Accepted(info.clone())));
+    }
+    let last = *ids.last().expect("some");
+    handle(
+        now,
+        Input::Link(last, LinkEvent::Room(Lane::Control, 1 << 20)),
+    );
+    let stranger = Keys::from_seed([4; 32]);
+    let params = Params {
+        keys: &stranger,
+        capabilities: Capabilities::node(),
+        exporter: info.exporter,
+        nonce_random: [5; 11],
+        ephemeral: [6; 32],
+        expected: None,
+    };
+    let (_, hello): (_, Bytes) = Initiator::start(params, Profile::C, now.unix);
+    let outputs = handle(
+        now,
+        Input::Link(last, LinkEvent::Bytes(Lane::Control, hello)),
+    );
+    let is_answer = |output: &Output| matches!(output, Output::Send(id, ..) if *id == last);
+    assert!(outputs.iter().any(is_answer), "{outputs:?}");
+    assert_eq!(closed, ids[..ids.len() - STRANGERS_MAX]);
 }

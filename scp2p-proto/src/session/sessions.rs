@@ -20,7 +20,8 @@ use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
 use crate::keys::Keys;
 use crate::limits::{
-    DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, TICKETS_MAX,
+    DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, STRANGERS_MAX,
+    TICKETS_MAX,
 };
 use crate::pending::CallId;
 use crate::rng::Rng;
@@ -328,6 +329,7 @@ impl Sessions {
     }
 
     fn accepted(&mut self, step: &mut Step<'_>, info: LinkInfo) {
+        self.make_room_for_stranger(step);
         if self.links.len() >= LINKS_MAX {
             step.out.push_back(Output::Close(step.id, CloseCode::Busy));
             return;
@@ -343,6 +345,22 @@ impl Sessions {
             },
         );
         self.pump(step.id, step.out);
+    }
+
+    /// Closes the accepted link that has gone unauthenticated for longest if there are too many.
+    fn make_room_for_stranger(&mut self, step: &mut Step<'_>) {
+        let is_stranger = |link: &Link| match link.state {
+            State::Accepted(_) | State::Answered(..) => true,
+            State::Dialing(_) | State::Offered(..) | State::Up(_) | State::Moving => false,
+        };
+        let strangers = self.links.iter().filter(|(_, link)| is_stranger(link));
+        let strangers = strangers.map(|(id, _)| (self.deadlines.at(id), *id));
+        if strangers.clone().count() >= STRANGERS_MAX
+            && let Some((_, oldest)) = strangers.min()
+        {
+            step.out.push_back(Output::Close(oldest, CloseCode::Busy));
+            self.forget(oldest, LinkFailure::TimedOut, step.heard);
+        }
     }
 
     fn dialed(&mut self, step: &mut Step<'_>, info: LinkInfo) {
