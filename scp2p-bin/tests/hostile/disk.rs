@@ -26,15 +26,8 @@ fn fill(folder: &Path, left: usize) -> PathBuf {
     let mut file = fs::File::create(&ballast).expect("a file");
     let reserve = folder.join("reserve");
     fs::write(&reserve, vec![1; left]).expect("there is space");
-    loop {
-        match file.write(&[1; 4096]) {
-            Ok(_) => {}
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::StorageFull);
-                break;
-            }
-        }
-    }
+    let full = std::iter::repeat_with(|| file.write_all(&[1; 4096])).find_map(Result::err);
+    assert_eq!(full.map(|error| error.kind()), Some(ErrorKind::StorageFull));
     fs::remove_file(reserve).expect("it is there");
     ballast
 }
