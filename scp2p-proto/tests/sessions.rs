@@ -102,11 +102,11 @@ fn strangers_who_say_nothing_keep_nobody_out() {
     let mut handle = |now, input| {
         node.handle(now, input);
         let outputs: Vec<Output> = core::iter::from_fn(|| node.poll_output()).collect();
-        let closes = outputs.iter().filter_map(|output| match output {
-            Output::Close(id, _) => Some(*id),
-            _ => None,
-        });
-        closed.extend(closes);
+        for output in &outputs {
+            if let Output::Close(id, _) = output {
+                closed.push(*id);
+            }
+        }
         outputs
     };
     let info = LinkInfo {

@@ -58,7 +58,7 @@ impl Downloads {
             // It has nothing that could be checked.
             Some((peer, false)) => {
                 self.has_not(place, &peer);
-                return self.go_on(cx, place);
+                return self.go_on(place);
             }
             None => return self.park(place),
         }
