@@ -7,13 +7,21 @@ use alloc::string::String;
 
 /// The text with every character that could steer a terminal, reorder what is read or hide
 /// something written as `\u{..}` instead: control characters (line ends included), bidirectional
-/// controls, invisible format characters, line and paragraph separators.
+/// controls, invisible format characters, line and paragraph separators. Joiners stay where
+/// they join: emoji and Persian are written with them.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unprintable) {
+    if hidden(text).next().is_none() {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
-    text.chars().for_each(|c| push(&mut shown, c));
+    let mut rest = 0;
+    for (at, c) in hidden(text) {
+        shown.push_str(&text[rest..at]);
+        // Writing into a String cannot fail.
+        let _ = write!(shown, "{}", c.escape_unicode());
+        rest = at + c.len_utf8();
+    }
+    shown.push_str(&text[rest..]);
     Cow::Owned(shown)
 }
 
@@ -29,15 +37,55 @@ pub fn printable_start(text: &str, chars_max: usize) -> Cow<'_, str> {
     }
 }
 
+/// The characters of a text, with their places, that are not printed as they are, in order.
+pub(crate) fn hidden(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut before = None;
+    let mut rest = text.char_indices().peekable();
+    core::iter::from_fn(move || {
+        loop {
+            let (at, c) = rest.next()?;
+            let after = rest.peek().map(|(_, after)| *after);
+            let is_harmless = match is_joiner(c) {
+                true => is_joined(before, after),
+                false => is_visible(c),
+            };
+            before = Some(c);
+            if !is_harmless {
+                return Some((at, c));
+            }
+        }
+    })
+}
+
 /// Control characters: C0, DEL and C1.
 pub(crate) fn is_control(c: char) -> bool {
     c.is_control()
 }
 
+/// The zero-width joiner and non-joiner.
+pub(crate) fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Whether a joiner between these characters may do something to how they look. It never
+/// does at an end of the text, beside another one, or between two characters of ASCII.
+fn is_joined(before: Option<char>, after: Option<char>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            is_visible(before) && is_visible(after) && !(before.is_ascii() && after.is_ascii())
+        }
+        _ => false,
+    }
+}
+
+fn is_visible(c: char) -> bool {
+    !is_control(c) && !is_invisible(c)
+}
+
 /// Characters that are not seen themselves but change or hide what is: bidirectional controls,
 /// joiners, zero-width and other format characters, fillers, tags, line separators. Variation selectors
 /// of the basic plane are not among them, emoji are written with them.
-pub(crate) fn is_invisible(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'
@@ -59,19 +107,6 @@ pub(crate) fn is_invisible(c: char) -> bool {
     )
 }
 
-fn is_unprintable(c: char) -> bool {
-    is_control(c) || is_invisible(c)
-}
-
-fn push(shown: &mut String, c: char) {
-    if is_unprintable(c) {
-        // Writing into a String cannot fail.
-        let _ = write!(shown, "{}", c.escape_unicode());
-    } else {
-        shown.push(c);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +114,12 @@ mod tests {
 
     #[test]
     fn harmless_text_is_left_alone() {
-        for text in ["", "plain name.txt", "Grüße, 世界 ❤\u{fe0f} \\ 'x'"] {
+        for text in [
+            "",
+            "plain name.txt",
+            "Grüße, 世界 ❤\u{fe0f} \\ 'x'",
+            "👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}\u{200d}🔥 می\u{200c}خواهم DVD\u{200c}ها",
+        ] {
             assert!(matches!(printable(text), Cow::Borrowed(shown) if shown == text));
         }
     }
@@ -95,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn a_joiner_that_joins_nothing_is_spelled_out() {
+        for (text, shown) in [
+            ("é\u{200d}", "é\\u{200d}"),
+            ("\u{200c}é", "\\u{200c}é"),
+            ("a\u{200d}b", "a\\u{200d}b"),
+            ("é\u{200d}\u{200c}é", "é\\u{200d}\\u{200c}é"),
+            ("é\u{200d}\u{202e}", "é\\u{200d}\\u{202e}"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
     fn a_long_text_is_cut_at_a_character() {
         assert_eq!(printable_start("äöü", 3), "äöü");
         assert_eq!(printable_start("äöü", 2), "äö…");
@@ -107,7 +160,8 @@ mod tests {
         #[test]
         fn nothing_dangerous_is_left(text in any::<String>(), chars_max in 0usize..40) {
             let shown = printable_start(&text, chars_max);
-            prop_assert!(shown.chars().all(|c| !is_unprintable(c)));
+            prop_assert_eq!(hidden(&shown).next(), None);
+            prop_assert!(shown.chars().all(|c| is_visible(c) || is_joiner(c)));
             prop_assert_eq!(printable(&shown), &*shown);
             prop_assert!(shown.len() <= chars_max * 10 + 3);
         }

@@ -9,7 +9,7 @@ use core::fmt;
 
 use alloc::string::String;
 
-use crate::escape::{is_control, is_invisible};
+use crate::escape::{hidden, is_control};
 use crate::limits::{ITEM_PATH_MAX, PATH_COMPONENT_MAX, PATH_DEPTH_MAX};
 
 /// What the driver appends to the name of a file that is being downloaded.
@@ -42,14 +42,14 @@ impl RelPath {
     }
 
     /// A text that is equal for two paths if some common file system takes them for the same: see
-    /// [`CollisionSet`], which compares whole sets. Letter case, composed and decomposed characters, full-width
-    /// forms of ASCII and variation selectors make no difference.
+    /// [`CollisionSet`], which compares whole sets. Letter case, Unicode's normal forms, joiners
+    /// and variation selectors make no difference.
     pub fn collision_key(&self) -> String {
         fold::fold(&self.0)
     }
 }
 
-/// Safe to print as it is: neither controls nor invisible characters can be in it.
+/// Safe to print as it is: neither controls nor invisible characters can be in it, but for joiners that join.
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -79,7 +79,8 @@ pub enum PathError {
     ComponentTooLong,
     /// It contains a control character.
     Control(char),
-    /// It contains a character that is not seen but changes or hides what is.
+    /// It contains a character that is not seen but changes or hides what is, or a joiner where
+    /// there is nothing to join.
     Invisible(char),
     /// It contains one of `: < > " | ? *`, which some systems do not take in names.
     Reserved(char),
@@ -147,6 +148,9 @@ fn check(path: &str) -> Result<(), PathError> {
         return Err(PathError::Drive);
     }
     path.chars().try_for_each(check_char)?;
+    if let Some((_, c)) = path.split('/').flat_map(hidden).next() {
+        return Err(PathError::Invisible(c));
+    }
     if path.split('/').count() > PATH_DEPTH_MAX {
         return Err(PathError::TooDeep);
     }
@@ -158,7 +162,6 @@ fn check_char(c: char) -> Result<(), PathError> {
         '\\' => Err(PathError::Backslash),
         ':' | '<' | '>' | '"' | '|' | '?' | '*' => Err(PathError::Reserved(c)),
         _ if is_control(c) => Err(PathError::Control(c)),
-        _ if is_invisible(c) => Err(PathError::Invisible(c)),
         _ => Ok(()),
     }
 }
@@ -196,6 +199,7 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::escape::printable;
     use alloc::format;
     use alloc::string::ToString;
     use alloc::vec::Vec;
@@ -281,14 +285,40 @@ mod tests {
         for c in [
             '\u{202e}',
             '\u{2066}',
-            '\u{200d}',
-            '\u{200c}',
+            '\u{200b}',
+            '\u{200e}',
             '\u{feff}',
             '\u{2028}',
             '\u{ad}',
             '\u{e0041}',
         ] {
             assert_eq!(refused(&format!("a{c}b")), PathError::Invisible(c));
+            assert_eq!(refused(&format!("字{c}字")), PathError::Invisible(c));
+        }
+    }
+
+    #[test]
+    fn joiners_are_taken_where_they_join() {
+        for path in [
+            "👨\u{200d}👩\u{200d}👧.jpg",
+            "❤\u{fe0f}\u{200d}🔥/می\u{200c}خواهم.txt",
+            "DVD\u{200c}ها",
+            "ক\u{9cd}\u{200d}ষ",
+        ] {
+            assert!(RelPath::from_untrusted(path).is_ok(), "{path}");
+        }
+        for joiner in ['\u{200c}', '\u{200d}'] {
+            for path in [
+                format!("字{joiner}"),
+                format!("字{joiner}/字"),
+                format!("字/{joiner}字"),
+                format!("{joiner}字"),
+                format!("字{joiner}{joiner}字"),
+                format!("invoice{joiner}.pdf"),
+                format!("{joiner}"),
+            ] {
+                assert_eq!(refused(&path), PathError::Invisible(joiner), "{path:?}");
+            }
         }
     }
 
@@ -322,11 +352,19 @@ mod tests {
             }
         }
 
+        // What a taken path shows is all that is in it, but for what joins two characters.
+        #[test]
+        fn what_is_taken_hides_nothing(path in "[a字👨\u{200b}-\u{200f}\u{202e}\u{2066}/]{1,8}") {
+            if let Ok(rel) = RelPath::from_untrusted(&path) {
+                prop_assert_eq!(&*printable(rel.as_str()), &path);
+            }
+        }
+
         // No text whatsoever makes the check fail in another way than by its error.
         #[test]
         fn any_text_is_judged(path in any::<String>()) {
             if let Err(error) = RelPath::from_untrusted(&path) {
-                prop_assert!(error.to_string().chars().all(|c| !is_control(c) && !is_invisible(c)));
+                prop_assert_eq!(hidden(&error.to_string()).next(), None);
             }
         }
     }

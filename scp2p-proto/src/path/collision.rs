@@ -142,6 +142,8 @@ mod tests {
             ("a/b", "a/b", Same),
             ("Readme", "README", Same),
             ("caf\u{e9}/x", "cafe\u{301}/X", Same),
+            ("👨\u{200d}👩", "👨👩", Same),
+            ("ﬁle", "file", Same),
             ("a", "a/b", FileAndFolder),
             ("A", "a/b/c", FileAndFolder),
             ("film", "film.part", Part),
@@ -162,6 +164,7 @@ mod tests {
             ("film.part", "film.part2"),
             ("x/film", "film.part"),
             ("a!", "a/b"),
+            ("a", "℀"),
         ] {
             assert_eq!(outcome(first, second), None, "{first} then {second}");
             assert_eq!(outcome(second, first), None, "{second} then {first}");

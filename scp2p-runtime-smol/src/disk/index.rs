@@ -23,7 +23,7 @@ use super::store::Store;
 use super::words::Words;
 
 /// The first line of a commit's payload; another one means an index to be made anew.
-const VERSION: &str = "scp2p index 1";
+const VERSION: &str = "scp2p index 2";
 /// What the writer buffers before it writes a segment; little more than the least it takes.
 const WRITER_BYTES: usize = 20 << 20;
 /// Changes closer together than this share a commit.

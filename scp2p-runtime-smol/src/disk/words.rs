@@ -1,11 +1,13 @@
 //! Texts as the words that are searched for.
 
-use tantivy::tokenizer::{AsciiFoldingFilter, LowerCaser, RawTokenizer, TextAnalyzer, TokenStream};
+use tantivy::tokenizer::{AsciiFoldingFilter, RawTokenizer, TextAnalyzer, TokenStream};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 
 /// Longer words are cut, in the index and in queries alike.
 const WORD_CHARS_MAX: usize = 64;
 
-/// Splits texts into words, without regard to letter case, accents, width and composition.
+/// Splits texts into words, without regard to letter case, accents, composition and compatibility forms.
 pub(super) struct Words {
     folding: TextAnalyzer,
 }
@@ -22,9 +24,7 @@ pub(super) struct Word {
 impl Words {
     /// A splitter; it keeps buffers.
     pub(super) fn new() -> Words {
-        let folding = TextAnalyzer::builder(RawTokenizer::default())
-            .filter(AsciiFoldingFilter)
-            .filter(LowerCaser);
+        let folding = TextAnalyzer::builder(RawTokenizer::default()).filter(AsciiFoldingFilter);
         Words {
             folding: folding.build(),
         }
@@ -35,17 +35,18 @@ impl Words {
     pub(super) fn split(&mut self, text: &str) -> Vec<Word> {
         let mut words = Vec::new();
         let mut run = String::new();
-        for char in compose(text) {
-            if !char.is_alphanumeric() || is_unspaced(char) {
-                self.end_run(&mut run, &mut words);
-            }
+        let bare = text.nfkd().filter(|char| !is_passed_over(*char));
+        for char in bare.nfc() {
             if is_unspaced(char) {
+                self.end_run(&mut run, &mut words);
                 words.push(Word {
                     whole: char.to_string(),
                     parts: Vec::new(),
                 });
-            } else if char.is_alphanumeric() {
+            } else if char.is_alphanumeric() || (is_combining_mark(char) && !run.is_empty()) {
                 run.push(char);
+            } else {
+                self.end_run(&mut run, &mut words);
             }
         }
         self.end_run(&mut run, &mut words);
@@ -88,59 +89,20 @@ impl Words {
         } else {
             ""
         };
+        // Through the capital, which the two small sigmas share.
+        let folded = folded.chars().flat_map(char::to_uppercase);
         folded
-            .chars()
-            .map(without_accent)
+            .flat_map(char::to_lowercase)
             .take(WORD_CHARS_MAX)
             .collect()
     }
 }
 
-/// Characters with the marks that follow them: accents are dropped, kana and Hangul composed.
-fn compose(text: &str) -> impl Iterator<Item = char> {
-    let mut rest = text
-        .chars()
-        .filter(|char| !matches!(char, '\u{300}'..='\u{36f}'))
-        .peekable();
-    std::iter::from_fn(move || {
-        let mut char = rest.next()?;
-        while let Some(both) = rest.peek().and_then(|next| pair(char, *next)) {
-            char = both;
-            rest.next();
-        }
-        Some(char)
-    })
-}
-
-/// The character that two others make up.
-fn pair(first: char, second: char) -> Option<char> {
-    let (a, b) = (u32::from(first), u32::from(second));
-    let both = match (a, b) {
-        (0x3046 | 0x30a6, 0x3099) => a + 0x4e,
-        (0x304b..=0x307b | 0x30ab..=0x30db, 0x3099) => a + 1,
-        (0x306f..=0x307b | 0x30cf..=0x30db, 0x309a) => a + 2,
-        (0x1100..=0x1112, 0x1161..=0x1175) => 0xac00 + ((a - 0x1100) * 21 + (b - 0x1161)) * 28,
-        (0xac00..=0xd7a3, 0x11a8..=0x11c2) if (a - 0xac00) % 28 == 0 => a + (b - 0x11a7),
-        _ => return None,
-    };
-    char::from_u32(both)
-}
-
-/// Accented letters that are not Latin.
-fn without_accent(char: char) -> char {
-    match char {
-        'ά' => 'α',
-        'έ' => 'ε',
-        'ή' => 'η',
-        'ί' | 'ϊ' | 'ΐ' => 'ι',
-        'ό' => 'ο',
-        'ύ' | 'ϋ' | 'ΰ' => 'υ',
-        'ώ' => 'ω',
-        'ς' => 'σ',
-        'ё' => 'е',
-        'й' => 'и',
-        other => other,
-    }
+/// What makes no other word: joiners, variation selectors, accents, vowel points. Marks that belong
+/// to the letter stay: nukta, voicing of kana, virama and the vowels of Indic scripts.
+fn is_passed_over(char: char) -> bool {
+    matches!(char, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+        || matches!(canonical_combining_class(char), 1 | 10..=36 | 200..)
 }
 
 /// Whether this is of a script written without spaces: Han and kana.
@@ -178,6 +140,7 @@ fn parts_of(run: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn words_are_folded_and_cut() {
@@ -194,11 +157,33 @@ mod tests {
             ("日本カ\u{3099}イド", "日 本 ガ イ ド"),
             ("\u{1112}\u{1161}\u{11ab}글", "한글"),
             ("Ά\u{3b1}\u{301}ς", "αασ"),
+            ("ΟΔΟΣ οδος", "οδοσ οδοσ"),
+            ("x² ｶﾞ ㎏ ½", "x2 x 2 ガ kg 1 2"),
+            ("می\u{200c}خواهم مُحَمَّد שָׁלוֹם", "میخواهم محمد שלום"),
+            ("हिन्दी क़लम", "हिन्दी क़लम"),
+            ("ไทย ❤\u{fe0f}", "ไทย"),
             (" ../ \u{202e}*", ""),
         ];
         for (text, expected) in &mut cases {
             assert_eq!(words.indexed(text), *expected, "{text}");
         }
         assert_eq!(words.indexed(&"x".repeat(100)).len(), WORD_CHARS_MAX);
+    }
+
+    proptest! {
+        // However a text is normalized or written, in capitals or not, it has the same words.
+        #[test]
+        fn forms_of_a_text_have_the_same_words(text in any::<String>()) {
+            let wholes = |text: &str| -> Vec<String> {
+                Words::new().split(text).into_iter().map(|word| word.whole).collect()
+            };
+            let expected = wholes(&text);
+            let forms: [String; 4] =
+                [text.nfc().collect(), text.nfd().collect(), text.nfkc().collect(), text.nfkd().collect()];
+            for form in forms {
+                prop_assert_eq!(wholes(&form), expected.clone());
+            }
+            prop_assert_eq!(wholes(&expected.join(" ")), expected);
+        }
     }
 }
