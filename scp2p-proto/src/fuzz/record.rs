@@ -2,14 +2,16 @@
 
 use alloc::string::ToString;
 
+use crate::escape::printable;
 use crate::id::DhtKey;
+use crate::path::RelPath;
 use crate::record::{
     Manifest, Providers, ShareHead, ShareLink, ValueError, ValueKind, classify, head_key,
     manifest_key, providers_key,
 };
 use crate::time::UnixTime;
 
-/// The record target: the bytes as every kind of record, as a DHT value and as a link. What can be
+/// The record target: the bytes as every kind of record, as a DHT value, as a link and as a path. What can be
 /// read must mean the same after it was written and read again.
 pub fn record(data: &[u8]) {
     if let Ok(manifest) = Manifest::decode(data) {
@@ -22,12 +24,25 @@ pub fn record(data: &[u8]) {
         assert_eq!(Providers::decode(&providers.encode()), Ok(providers));
     }
     check_value(data);
-    if let Ok(link) = str::from_utf8(data)
-        .unwrap_or_default()
-        .parse::<ShareLink>()
-    {
+    check_text(str::from_utf8(data).unwrap_or_default());
+}
+
+/// Text as a link, and as a path that a catalog names.
+fn check_text(text: &str) {
+    if let Ok(link) = text.parse::<ShareLink>() {
         assert_eq!(link.to_string().parse(), Ok(link));
     }
+    if let Ok(path) = RelPath::from_untrusted(text) {
+        assert_eq!(RelPath::from_untrusted(path.as_str()), Ok(path.clone()));
+        assert!(
+            path.components()
+                .all(|name| !name.is_empty() && name != "..")
+        );
+        assert_eq!(printable(text), text, "a path is printed as it is");
+    }
+    let shown = printable(text);
+    assert!(!shown.contains(char::is_control));
+    assert_eq!(printable(&shown), shown, "nothing is left to escape");
 }
 
 fn check_manifest(manifest: &Manifest) {

@@ -1,4 +1,6 @@
-//! Handshakes that go wrong.
+//! Handshakes that go wrong, and what is said after those that go right.
+
+mod talk;
 
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -12,14 +14,21 @@ use crate::wire::{Capabilities, FrameReader, Profile};
 /// When the hellos of the conformance vectors were made.
 const NOW: UnixTime = UnixTime(1_700_000_000);
 
-/// The session target. An even first byte: the rest is a byte stream that an initiator and
-/// a responder read; nobody signed answers to their nonces, so it must authenticate nobody.
-/// An odd one: the rest is a list of [`Edit`]s to the frames of a genuine handshake;
-/// whoever is authenticated then must be the genuine peer and share its secret.
+/// The session target. The first byte says what the rest is.
+///
+/// - 0 of 3: a byte stream that an initiator and a responder read; nobody signed answers to their
+///   nonces, so it must authenticate nobody.
+/// - 1 of 3: a list of [`Edit`]s to the frames of a genuine handshake; whoever is authenticated then
+///   must be the genuine peer and share its secret.
+/// - 2 of 3: what an authenticated peer says to a node, see [`talk::talk`]. The node must keep its
+///   contract with the driver, answer nothing twice and say only what the peer can read.
 pub fn session(data: &[u8]) {
     match data.split_first() {
-        Some((mode, rest)) if mode % 2 == 0 => stream(rest),
-        Some((_, rest)) => edited(rest),
+        Some((mode, rest)) => match mode % 3 {
+            0 => stream(rest),
+            1 => edited(rest),
+            _ => talk::talk(rest),
+        },
         None => {}
     }
 }

@@ -9,7 +9,7 @@ mod envelope;
 mod ext;
 mod frame;
 mod hello;
-mod kind;
+pub(crate) mod kind;
 mod message;
 mod request;
 
