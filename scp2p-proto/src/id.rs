@@ -32,13 +32,10 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
         return Err(ParseIdError::Length);
     }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0])
-            .to_digit(16)
-            .ok_or(ParseIdError::Digit)?;
-        let low = char::from(pair[1])
-            .to_digit(16)
-            .ok_or(ParseIdError::Digit)?;
+    let (pairs, _) = digits.as_chunks::<2>();
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let high = char::from(*high).to_digit(16).ok_or(ParseIdError::Digit)?;
+        let low = char::from(*low).to_digit(16).ok_or(ParseIdError::Digit)?;
         *byte = (high * 16 + low) as u8;
     }
     Ok(bytes)
@@ -136,10 +133,11 @@ bytes_id!(
 impl NodeKey {
     /// The DHT id of this key.
     pub fn node_id(&self) -> NodeId {
-        let digest = Sha256::digest(self.0);
-        let mut id = [0; 20];
-        id.copy_from_slice(&digest[..20]);
-        NodeId(id)
+        let digest: [u8; 32] = Sha256::digest(self.0).into();
+        let (id, _) = digest
+            .split_first_chunk()
+            .expect("32 bytes are more than 20");
+        NodeId(*id)
     }
 }
 

@@ -33,6 +33,19 @@
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
+// A remote must not be able to make the node panic. Tests and fuzz targets panic on purpose.
+#![cfg_attr(
+    not(any(test, feature = "fuzz")),
+    deny(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unimplemented,
+        clippy::todo,
+        clippy::dbg_macro,
+        clippy::indexing_slicing
+    )
+)]
 
 extern crate alloc;
 

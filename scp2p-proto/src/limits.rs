@@ -189,10 +189,15 @@ pub const UPLOAD_HASHINGS_WAITING_MAX: usize = 128;
 pub const LEVEL1_CACHED_MAX: usize = 64;
 /// Providers kept of one content; a swarm needs no more, and a list fits a DHT value.
 pub const PROVIDERS_MAX: usize = 64;
+/// Addresses of one provider that speaks for itself: four own ones over both transports.
+pub const PROVIDER_ADDRS_MAX: usize = 2 * OWN_IPS_MAX;
 /// How long a provider is believed to be there after it said so, in seconds.
 pub const PROVIDER_LIFE_SECS: u64 = 86_400;
 /// DHT values kept: an index entry has some 200 bytes.
 pub const VALUES_MAX: usize = 20_000;
+/// Keys of shares remembered beside those of kept heads, so that heads can be verified: some 200 bytes
+/// each; a forgotten one comes with the next manifest or head.
+pub const SIGNERS_MAX: usize = 8192;
 /// Bytes of the DHT values kept on disk.
 pub const VALUES_BYTES_MAX: u64 = 256 << 20;
 /// Deployed bootstrap peers that are asked and stored to without being in the routing table.

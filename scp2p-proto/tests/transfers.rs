@@ -123,6 +123,28 @@ fn a_killed_downloader_goes_on_where_it_was() {
 }
 
 #[test]
+fn nothing_is_asked_for_before_the_disk_said_what_is_there() {
+    let mut world = World::new();
+    let (_, publisher, subscriber, share) = published(&mut world);
+    world.pass(Duration::from_secs(5));
+    world.hosts[subscriber].resumes = Some(Vec::new());
+    let before = world.hosts[publisher].disk.content_loads;
+    let download = get(&mut world, subscriber, share);
+    world.pass(Duration::from_secs(10));
+    let held = world.hosts[subscriber].resumes.as_ref().map(Vec::len);
+    assert_eq!(
+        held,
+        Some(SIZES.len()),
+        "the disk was asked about each file"
+    );
+    assert_eq!(world.node(publisher).status().uploaded, 0);
+    assert_eq!(world.hosts[publisher].disk.content_loads, before);
+    world.release_resumes(subscriber);
+    finish(&mut world, subscriber, download);
+    assert!(world.hosts[publisher].disk.content_loads > before);
+}
+
+#[test]
 fn an_edited_file_is_reported_and_no_wrong_byte_arrives() {
     let mut world = World::new();
     let (_, publisher, subscriber, share) = published(&mut world);

@@ -116,6 +116,10 @@ impl Catalogs {
         }
         cx.delete(Table::Subscriptions, share.0.to_vec());
         self.index_followed(cx);
+        if subscription.serving {
+            // Single contents of it are still served and found; the share as a whole is not.
+            cx.wish(Wish::Withdrawn([ContentId(share.0)].into()));
+        }
         self.leaving.insert(op, (share, subscription));
         self.watch_all_soon(cx);
         cx.commit(Tag::Unsubscribed(op));
@@ -132,6 +136,10 @@ impl Catalogs {
                 if let Some((share, subscription)) = left {
                     // It is still on the disk, and would be followed again after a restart.
                     let anew = Subscription::resumed(subscription);
+                    if anew.serving {
+                        let at = cx.now.mono + FIRST_POLL;
+                        self.timers.set(Timer::Provide(share), at);
+                    }
                     self.subscriptions.entry(share).or_insert(anew);
                     self.timers
                         .set(Timer::Poll(share), cx.now.mono + FIRST_POLL);

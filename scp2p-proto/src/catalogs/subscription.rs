@@ -110,9 +110,10 @@ impl Subscription {
 
     /// What remains of a subscription whose end did not become durable.
     pub(super) fn resumed(left: Subscription) -> Subscription {
-        let revision = left.revision;
+        let (revision, serving) = (left.revision, left.serving);
         Subscription {
             revision,
+            serving,
             ..Subscription::new(left.key, left.hints)
         }
     }

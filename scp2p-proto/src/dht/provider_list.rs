@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{ContentId, NodeKey};
-use crate::limits::{PROVIDER_LIFE_SECS, PROVIDERS_MAX};
+use crate::limits::{PROVIDER_ADDRS_MAX, PROVIDER_LIFE_SECS, PROVIDERS_MAX};
 use crate::record::Providers;
 use crate::time::UnixTime;
 use crate::wire::cbor::{Field, Reader, Writer};
@@ -40,21 +40,19 @@ impl ProviderList {
         self.entries.retain(|entry| entry.expires > now);
         for addr in stored {
             let own_word = addr.key == Some(*from);
-            let expires = now.plus(PROVIDER_LIFE_SECS);
-            match self.entries.iter_mut().find(|entry| entry.addr == addr) {
-                Some(entry) if own_word => {
-                    *entry = Entry {
-                        addr,
-                        expires,
-                        own_word,
-                    }
+            let entry = Entry {
+                addr,
+                expires: now.plus(PROVIDER_LIFE_SECS),
+                own_word,
+            };
+            let known = self.entries.iter().any(|known| known.addr == entry.addr);
+            if own_word {
+                self.entries.retain(|known| known.addr != entry.addr);
+                if self.makes_room(&entry) {
+                    self.insert(entry);
                 }
-                Some(_) => {}
-                None => self.insert(Entry {
-                    addr,
-                    expires,
-                    own_word,
-                }),
+            } else if !known {
+                self.insert(entry);
             }
         }
     }
@@ -104,6 +102,21 @@ impl ProviderList {
             content: ContentId(content.required()?),
             entries: entries.required()?,
         })
+    }
+
+    /// One provider speaks for [`PROVIDER_ADDRS_MAX`] addresses, so that it cannot push out all others: what
+    /// it said before gives way, and of what it says at once the rest is left out.
+    fn makes_room(&mut self, entry: &Entry) -> bool {
+        let of_it = |known: &&Entry| known.own_word && known.addr.key == entry.addr.key;
+        if self.entries.iter().filter(of_it).count() < PROVIDER_ADDRS_MAX {
+            return true;
+        }
+        let earlier = |known: &Entry| of_it(&known) && known.expires < entry.expires;
+        let Some(place) = self.entries.iter().position(earlier) else {
+            return false;
+        };
+        self.entries.remove(place);
+        true
     }
 
     /// A full list gives up the entry that ends first among those on others' word; one on a
@@ -192,6 +205,22 @@ mod tests {
         assert_eq!(ports(&list, NOW.plus(11)).len(), PROVIDERS_MAX);
         list.merge([addr(2, 2)].into(), &NodeKey([2; 32]), NOW.plus(20));
         assert!(ports(&list, NOW.plus(21)).contains(&2));
+    }
+
+    #[test]
+    fn one_provider_cannot_push_out_the_others_by_naming_many_addresses() {
+        let mut list = ProviderList::new(ContentId([1; 32]));
+        for key in 1..=50 {
+            list.merge([addr(key.into(), key)].into(), &NodeKey([key; 32]), NOW);
+        }
+        for round in 1..=3 {
+            let flood = (1000 * round..1000 * round + 500).map(|port| addr(port, 99));
+            let now = NOW.plus(round.into());
+            list.merge(flood.collect(), &NodeKey([99; 32]), now);
+            let mut expected: Vec<u16> = (1..=50).collect();
+            expected.extend(1000 * round..1000 * round + PROVIDER_ADDRS_MAX as u16);
+            assert_eq!(ports(&list, now), expected);
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::provider_list::ProviderList;
 use crate::id::{DhtKey, NodeId, ShareId, ShareKey};
-use crate::limits::{VALUES_BYTES_MAX, VALUES_MAX};
-use crate::record::ShareHead;
+use crate::limits::{SIGNERS_MAX, VALUES_BYTES_MAX, VALUES_MAX};
+use crate::lru::Lru;
+use crate::record::{ShareHead, head_key};
 use crate::time::UnixTime;
 use crate::wire::DecodeError;
 use crate::wire::cbor::{Field, Reader, Writer};
@@ -19,7 +20,7 @@ pub(super) struct Values {
     metas: BTreeMap<DhtKey, Meta>,
     bytes: u64,
     /// Keys of shares, learnt from manifests and signed stores.
-    signers: BTreeMap<ShareId, ShareKey>,
+    signers: Lru<ShareId, ShareKey>,
 }
 
 /// What is known of a value.
@@ -53,7 +54,7 @@ impl Values {
             own,
             metas: BTreeMap::new(),
             bytes: 0,
-            signers: BTreeMap::new(),
+            signers: Lru::new(SIGNERS_MAX),
         }
     }
 
@@ -66,8 +67,13 @@ impl Values {
         self.metas.get(key).filter(|meta| meta.expires > now)
     }
 
+    /// The key of a share, if it was learnt lately or its head is kept.
     pub(super) fn signer(&self, share: &ShareId) -> Option<ShareKey> {
-        self.signers.get(share).copied()
+        let known = self.signers.peek(share).copied();
+        known.or_else(|| match &self.metas.get(&head_key(share))?.kind {
+            Kind::Head { signer, .. } => *signer,
+            Kind::Manifest { .. } | Kind::Providers => None,
+        })
     }
 
     /// The key of the share that the head or manifest under this key is of.
@@ -88,9 +94,7 @@ impl Values {
 
     /// The key of a share, proven by its id.
     pub(super) fn learn(&mut self, signer: ShareKey) {
-        if self.signers.len() < VALUES_MAX {
-            self.signers.insert(signer.share_id(), signer);
-        }
+        self.signers.insert(signer.share_id(), signer);
     }
 
     /// Whether this head should take the place of what is kept: verified ones go before others, then
@@ -295,7 +299,11 @@ fn read_head(r: &mut Reader<'_>) -> Result<Kind, DecodeError> {
 
 fn distance(own: &NodeId, key: &DhtKey) -> [u8; 20] {
     let target = key.target();
-    core::array::from_fn(|place| own.0[place] ^ target.0[place])
+    let mut distance = own.0;
+    for (byte, of_target) in distance.iter_mut().zip(target.0) {
+        *byte ^= of_target;
+    }
+    distance
 }
 
 #[cfg(test)]
@@ -356,6 +364,36 @@ mod tests {
         let near = values.insert(DhtKey([0x01; 32]), head_meta(1, None), NOW);
         assert_eq!(near.len(), 1);
         assert_eq!(values.len(), VALUES_MAX);
+    }
+
+    #[test]
+    fn a_flood_of_keys_pushes_out_old_ones_and_none_of_a_kept_head() {
+        let mut values = Values::new(NodeId([0; 20]));
+        let key = |n: u32| {
+            let mut key = ShareKey([0; 32]);
+            key.0[..4].copy_from_slice(&n.to_be_bytes());
+            key
+        };
+        let share = key(0).share_id();
+        let kind = Kind::Head {
+            share,
+            seq: 1,
+            updated_at: NOW,
+            signer: Some(key(0)),
+        };
+        let meta = Meta {
+            kind,
+            ..head_meta(1, None)
+        };
+        values.insert(head_key(&share), meta, NOW);
+        for n in 1..=SIGNERS_MAX as u32 + 1 {
+            values.learn(key(n));
+        }
+        assert_eq!(values.signers.len(), SIGNERS_MAX);
+        let newest = key(SIGNERS_MAX as u32 + 1);
+        assert_eq!(values.signer(&newest.share_id()), Some(newest));
+        assert_eq!(values.signer(&key(1).share_id()), None);
+        assert_eq!(values.signer(&share), Some(key(0)));
     }
 
     #[test]

@@ -23,13 +23,12 @@ const NOW: UnixTime = UnixTime(1_700_000_000);
 /// - 2 of 3: what an authenticated peer says to a node, see [`talk::talk`]. The node must keep its
 ///   contract with the driver, answer nothing twice and say only what the peer can read.
 pub fn session(data: &[u8]) {
-    match data.split_first() {
-        Some((mode, rest)) => match mode % 3 {
+    if let Some((mode, rest)) = data.split_first() {
+        match mode % 3 {
             0 => stream(rest),
             1 => edited(rest),
             _ => talk::talk(rest),
-        },
-        None => {}
+        }
     }
 }
 

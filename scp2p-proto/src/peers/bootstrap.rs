@@ -56,7 +56,7 @@ impl Bootstraps {
             .list
             .iter()
             .position(|bootstrap| bootstrap.peer == Some(*peer))?;
-        self.list[number].peer = None;
+        self.list.get_mut(number)?.peer = None;
         Some(number)
     }
 

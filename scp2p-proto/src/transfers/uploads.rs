@@ -52,8 +52,6 @@ pub(super) struct Uploads {
     hashing: Hashing,
     /// Level 1 of large contents, which takes all their pages to work out.
     level1: Lru<ContentId, Bytes>,
-    /// Subscribed shares of which something is served, as Catalogs was told.
-    followed: BTreeSet<ShareId>,
     uploaded: u64,
 }
 
@@ -72,7 +70,6 @@ impl Uploads {
             lines: Lines::default(),
             hashing: Hashing::default(),
             level1: Lru::new(LEVEL1_CACHED_MAX),
-            followed: BTreeSet::new(),
             uploaded: 0,
         }
     }
@@ -83,7 +80,6 @@ impl Uploads {
             cx.wish(Wish::Offered(contents));
         }
         for share in self.sources.followed() {
-            self.followed.insert(share);
             cx.wish(Wish::Serving(share));
         }
     }
@@ -146,9 +142,7 @@ impl Uploads {
             offered.push(content);
         }
         cx.wish(Wish::Offered(offered));
-        if let Some(share) = share
-            && self.followed.insert(share)
-        {
+        if let Some(share) = share {
             cx.wish(Wish::Serving(share));
         }
     }

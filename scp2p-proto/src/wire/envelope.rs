@@ -80,7 +80,9 @@ pub(crate) fn frame(kind: u16, req_id: u32, flags: u16, payload_head: &[u8], bod
     let mut head: Vec<u8> = w.finish();
     // Messages are bounded far below what the prefix can say.
     let len = (head.len() - 4 + body.len()) as u32;
-    head[..4].copy_from_slice(&len.to_be_bytes());
+    for (place, byte) in head.iter_mut().zip(len.to_be_bytes()) {
+        *place = byte;
+    }
     Frame {
         head: head.into(),
         body,

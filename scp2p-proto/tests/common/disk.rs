@@ -27,6 +27,8 @@ pub struct Disk {
     pub huge: BTreeMap<String, u64>,
     /// Rows read.
     pub row_loads: u32,
+    /// Pieces of files and pages of hashes read.
+    pub content_loads: u32,
     /// Refuses the next batch for which this holds.
     pub refuse: Option<fn(&Batch) -> bool>,
     /// A file whose chunk list is said to be that of these bytes; that of none is left out.
@@ -77,9 +79,11 @@ impl Disk {
         match load {
             Load::Row(table, key) => {
                 self.row_loads += 1;
+                self.content_loads += u32::from(table == Table::Outboard);
                 Ok(Loaded::Row(self.rows.get(&(table, key)).cloned()))
             }
             Load::Piece { file, offset, len } => {
+                self.content_loads += 1;
                 let bytes = self.unchanged(&file)?;
                 let piece = &bytes[offset as usize..][..len as usize];
                 Ok(Loaded::Piece(Bytes::copy_from_slice(piece)))

@@ -56,6 +56,8 @@ pub struct Host_ {
     /// Loads that hash files, under way, and how many there were at a time.
     hashing: BTreeSet<LoadId>,
     pub hashing_most: usize,
+    /// Loads that look for what of a download is there; held back while there is a list.
+    pub resumes: Option<Vec<(LoadId, Load)>>,
     seed: u8,
     starts: u8,
 }
@@ -112,6 +114,7 @@ impl World {
             done: BTreeMap::new(),
             hashing: BTreeSet::new(),
             hashing_most: 0,
+            resumes: None,
             seed: number as u8 + 1,
             starts: 0,
         });
@@ -149,6 +152,13 @@ impl World {
         for ((sender, link, lane), bytes) in std::mem::take(&mut self.unread) {
             let room = LinkEvent::Room(lane, bytes);
             self.push(sender, LATENCY, Input::Link(link, room));
+        }
+    }
+
+    /// What was held back of looking for downloads is answered.
+    pub fn release_resumes(&mut self, number: usize) {
+        for (id, load) in self.hosts[number].resumes.take().unwrap_or_default() {
+            self.carry_out(number, Output::Load(id, load));
         }
     }
 
@@ -323,6 +333,9 @@ impl World {
             }
             Output::Load(id, load) => {
                 let host = &mut self.hosts[number];
+                if let (Some(held), Load::Resume { .. }) = (&mut host.resumes, &load) {
+                    return held.push((id, load));
+                }
                 let mut after = soon;
                 if let Load::Hash(_) = load {
                     host.hashing.insert(id);

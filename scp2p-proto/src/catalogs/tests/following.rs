@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::bench::{Bench, Owner};
 use crate::command::{CommandError, Reply};
 use crate::event::{Event, ShareRejection};
-use crate::id::{NodeKey, ShareId};
+use crate::id::{ContentId, NodeKey, OpId, ShareId};
 use crate::record::Manifest;
 use crate::storage::{IndexOp, StoreError, Table};
 use crate::time::UnixTime;
@@ -351,4 +351,18 @@ fn who_serves_a_followed_share_becomes_its_provider() {
     assert_eq!(provided(&bench), 1);
     bench.pass(Duration::from_secs(1000));
     assert!((4..=7).contains(&provided(&bench)));
+}
+
+#[test]
+fn who_unsubscribes_is_no_longer_a_provider_of_the_share() {
+    let owner = Owner::new(5);
+    let (mut bench, _) = follower(&owner, 1);
+    bench.act(|catalogs, cx| catalogs.on_serving(cx, owner.id()));
+    bench.wishes.clear();
+    bench.act(|catalogs, cx| catalogs.on_unsubscribe(cx, OpId(99), owner.id()));
+    let withdrawn = |wish: &&Wish| matches!(wish, Wish::Withdrawn(contents) if *contents == [ContentId(owner.id().0)]);
+    assert_eq!(bench.wishes.iter().filter(withdrawn).count(), 1);
+    bench.pass(Duration::from_secs(1000));
+    let provided = |wish: &Wish| matches!(wish, Wish::Provide { .. });
+    assert!(!bench.wishes.iter().any(provided));
 }

@@ -160,7 +160,7 @@ impl Talk {
             9 => self.disk.fails = script.byte() % 2 == 1,
             10 => self.disk.damage(script.short(), script.byte()),
             11 => self.disk.wrong = script.byte() % 2 == 1,
-            12 => self.peer.reads(script.byte() % 2 == 0),
+            12 => self.peer.reads(script.byte().is_multiple_of(2)),
             13 => return self.connect(),
             14 => self.hang_up(),
             _ => return self.restart(),
@@ -183,7 +183,7 @@ impl Talk {
                 key,
                 value: value.into(),
                 ttl_secs: u64::from(number) << 20,
-                signer: (number % 2 == 0).then(|| catalog.key()),
+                signer: number.is_multiple_of(2).then(|| catalog.key()),
             })
         };
         let share = catalog.key().share_id();

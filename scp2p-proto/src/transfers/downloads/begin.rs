@@ -65,7 +65,8 @@ impl Downloads {
             return cx.done(wish.op, Err(CommandError::Refused(first.clone())));
         }
         let share = wish.manifest.as_ref().map(|manifest| manifest.share);
-        self.next += 1;
+        // A damaged row may have said any number.
+        self.next = self.next.wrapping_add(1);
         let id = DownloadId(self.next);
         let mut job = Job::new(wish.name, wish.root, share, cx.now.unix, items);
         job.begun = Some(Begun {
@@ -115,7 +116,8 @@ impl Downloads {
     }
 
     fn search(&mut self, cx: &mut Cx<'_>, content: ContentId, wish: DownloadWish) {
-        self.next += 1;
+        // A damaged row may have said any number.
+        self.next = self.next.wrapping_add(1);
         let id = self.next;
         let until = cx.now.mono + SEARCH_TIME;
         self.searches.insert(id, Search { wish, content });

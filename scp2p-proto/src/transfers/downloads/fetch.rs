@@ -326,7 +326,7 @@ impl Downloads {
         if let Some(bucket) = &mut source.bucket {
             bucket.take(now, 1);
         }
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         let late = now + expected.saturating_mul(2).max(Duration::from_millis(500));
         self.asks.insert(
             self.next,

@@ -453,9 +453,9 @@ impl<'a> Reader<'a> {
                 return Err(DecodeError::Malformed);
             }
             let piece = self.piece()?;
-            let room = keep.saturating_sub(bytes.len()).min(piece.len());
-            bytes.extend_from_slice(&piece[..room]);
-            len += piece.len();
+            let room = keep.saturating_sub(bytes.len());
+            bytes.extend(piece.iter().take(room));
+            len = piece.len().saturating_add(len);
         }
         Ok((bytes, len))
     }
