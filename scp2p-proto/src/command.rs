@@ -57,6 +57,20 @@ pub struct Publish {
     pub visibility: Option<Visibility>,
 }
 
+impl Publish {
+    /// Publishes with everything else as in the last revision.
+    pub fn new(name: impl Into<String>, paths: Vec<LocalPath>) -> Publish {
+        Publish {
+            name: name.into(),
+            paths,
+            title: None,
+            description: None,
+            tags: None,
+            visibility: None,
+        }
+    }
+}
+
 /// What to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Get {

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use crate::content::Bitmap;
+use crate::content::{Bitmap, subtree_of};
 use crate::id::{ContentId, ManifestId, ShareId};
 use crate::path::RelPath;
 
@@ -185,6 +185,13 @@ pub struct PartRef {
     pub rel: RelPath,
 }
 
+impl fmt::Display for PartRef {
+    /// Where the file will be when it is complete.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.root, self.rel)
+    }
+}
+
 /// Something to read or work out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Load {
@@ -290,6 +297,16 @@ pub struct PieceWrite {
     pub data: Bytes,
     /// What it must hash to.
     pub proof: Proof,
+}
+
+impl PieceWrite {
+    /// Whether the bytes hash to what they must. Drivers write nothing else.
+    pub fn is_right(&self) -> bool {
+        match self.proof {
+            Proof::Hash(hash) => blake3::hash(&self.data) == hash,
+            Proof::Subtree(value) => subtree_of(&self.data, self.offset) == Some(value),
+        }
+    }
 }
 
 /// What a piece must hash to.

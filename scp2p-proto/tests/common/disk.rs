@@ -10,8 +10,7 @@ use scp2p_proto::id::ContentId;
 use scp2p_proto::limits::CHUNK_LEN;
 use scp2p_proto::storage::{
     Batch, FileRef, HashedFile, Load, Loaded, LocalPath, OUTBOARD_PAGE, OutboardKind, PartRef,
-    PieceWrite, Proof, Resumed, RowOp, Saved, ScannedFile, StoreError, Table, WriteError,
-    outboard_key,
+    PieceWrite, Resumed, RowOp, Saved, ScannedFile, StoreError, Table, WriteError, outboard_key,
 };
 
 type Rows = BTreeMap<(Table, Bytes), Bytes>;
@@ -105,11 +104,7 @@ impl Disk {
     }
 
     pub fn write(&mut self, piece: PieceWrite) -> Result<(), WriteError> {
-        let right = match piece.proof {
-            Proof::Hash(hash) => *blake3::hash(&piece.data).as_bytes() == hash,
-            Proof::Subtree(value) => subtree_of(&piece.data, piece.offset) == Some(value),
-        };
-        if !right {
+        if !piece.is_right() {
             return Err(WriteError::WrongBytes);
         }
         if self.full {

@@ -10,9 +10,8 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::{Errno, pwrite};
-use scp2p_proto::limits::CHUNK_LEN;
 use scp2p_proto::path::PART_SUFFIX;
-use scp2p_proto::storage::{Batch, PartRef, PieceWrite, Proof, StoreError, WriteError};
+use scp2p_proto::storage::{Batch, PartRef, PieceWrite, StoreError, WriteError};
 
 use super::beneath::{Root, ancestors};
 use super::error::{beneath, place};
@@ -24,21 +23,10 @@ const ONE_BY_ONE_MAX: usize = 8;
 
 /// Checks a piece and writes it to its place in the part file. Nothing is written if the piece is wrong.
 pub(super) fn write_piece(piece: &PieceWrite) -> Result<(), WriteError> {
-    if !is_right(piece) {
+    if !piece.is_right() {
         return Err(WriteError::WrongBytes);
     }
     put(piece).map_err(WriteError::Store)
-}
-
-fn is_right(piece: &PieceWrite) -> bool {
-    match piece.proof {
-        Proof::Hash(hash) => blake3::hash(&piece.data) == hash,
-        Proof::Subtree(value) => {
-            let (len, chunk) = (piece.data.len() as u64, u64::from(CHUNK_LEN));
-            let is_subtree = len > 0 && len <= chunk && piece.offset.is_multiple_of(chunk);
-            is_subtree && subtree(&piece.data, piece.offset) == value
-        }
-    }
 }
 
 /// The chaining value of one chunk that starts at `offset` of a longer content.
