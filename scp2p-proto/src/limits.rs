@@ -103,6 +103,9 @@ pub const STRANGERS_MAX: usize = 256;
 pub const TICKETS_MAX: u32 = 1024;
 /// From a dial to a transport connection, host name included; drivers give up earlier.
 pub const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
+/// Sessions of two nodes that came up within this time are taken for crossing dials. A dial
+/// that starts when the other's session is up is none, so that round trips of a second still count.
+pub const CROSSING_TIME: Duration = Duration::from_secs(2);
 /// Peers in the address book: some 200 bytes each; what was seen longest ago goes first.
 pub const BOOK_PEERS_MAX: usize = 4096;
 /// Addresses kept of one peer: two transports on two families, and as many that it moved from.

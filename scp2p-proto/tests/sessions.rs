@@ -84,6 +84,32 @@ fn a_killed_peer_is_found_again() {
     )));
 }
 
+/// Whoever dialled the session that is no more, and whosever key is the lesser.
+#[test]
+fn a_peer_that_vanished_and_came_back_need_not_wait() {
+    for victim in 0..2 {
+        let mut world = World::new();
+        let one = world.add_with(&[], |config| {
+            config
+                .bootstrap
+                .push("quic://10.0.1.1:7000".parse().expect("an address"))
+        });
+        let two = world.add(&[one]);
+        for _ in 0..5 {
+            world.until("a session", |world| {
+                world.node(victim).status().connected == 1
+            });
+            world.pass(Duration::from_millis(300));
+            world.vanish(victim);
+            world.start(victim);
+            world.pass(Duration::from_secs(5));
+            for number in [one, two] {
+                assert_eq!(world.node(number).status().connected, 1);
+            }
+        }
+    }
+}
+
 /// Strangers who say nothing push out each other, the longest silent first, and never
 /// somebody who has just come to say who they are.
 #[test]

@@ -20,8 +20,8 @@ use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
 use crate::keys::Keys;
 use crate::limits::{
-    DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, STRANGERS_MAX,
-    TICKETS_MAX,
+    CROSSING_TIME, DIAL_TIME_MAX, FRAME_MAX, HANDSHAKE_FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX,
+    STRANGERS_MAX, TICKETS_MAX,
 };
 use crate::pending::CallId;
 use crate::rng::Rng;
@@ -580,11 +580,15 @@ impl Sessions {
         self.settle_duplicates(step, key);
     }
 
-    /// Two nodes of ours keep one session: the one that the lesser key dialled; of two in the
-    /// same direction the newer one, because its dialler had given the older one up.
+    /// Two nodes of ours keep one session: the newest, because its dialler had given older ones up; of
+    /// those that came up at one time, when both had dialled, the one that the lesser key dialled.
     fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
         let we_dial = step.keys.public() < key;
-        let rank = |session: &Session| (session.inbound != we_dial, session.since);
+        let now = step.now.mono;
+        let rank = |session: &Session| {
+            let is_recent = now.since(session.since) < CROSSING_TIME;
+            (is_recent, session.inbound != we_dial, session.since)
+        };
         let bound = self
             .roster
             .all(&key)

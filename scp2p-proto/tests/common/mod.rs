@@ -30,6 +30,8 @@ pub use disk::Disk;
 const QUIC_PORT: u16 = 7000;
 /// One way between any two nodes.
 const LATENCY: Duration = Duration::from_millis(2);
+/// After this a link to a host that is no more is given up.
+const SILENCE: Duration = Duration::from_secs(30);
 const START: u64 = 1_700_000_000;
 
 pub struct World {
@@ -179,8 +181,17 @@ impl World {
         self.drain(number);
     }
 
-    /// The node is gone without a word; what is not durable is lost.
+    /// The node is gone; what is not durable is lost. Others notice by their broken links.
     pub fn kill(&mut self, number: usize) {
+        self.end(number, LATENCY);
+    }
+
+    /// The node is gone without a word, and others notice by its silence.
+    pub fn vanish(&mut self, number: usize) {
+        self.end(number, SILENCE);
+    }
+
+    fn end(&mut self, number: usize, noticed: Duration) {
         self.hosts[number].node = None;
         self.hosts[number].deployed = None;
         self.hosts[number].disk.crash();
@@ -191,7 +202,7 @@ impl World {
             .map(|(_, link)| *link)
             .collect();
         for link in ends {
-            self.cut(number, link);
+            self.cut(number, link, noticed);
         }
         self.queue.retain(|_, (host, _)| *host != number);
     }
@@ -486,7 +497,7 @@ impl World {
         }
     }
 
-    fn cut(&mut self, number: usize, link: LinkId) {
+    fn cut(&mut self, number: usize, link: LinkId, noticed: Duration) {
         let Some(end) = self.ends.remove(&(number, link)) else {
             return;
         };
@@ -494,7 +505,7 @@ impl World {
         self.ends.remove(&end.peer);
         self.push(
             host,
-            LATENCY,
+            noticed,
             Input::Link(link, LinkEvent::Closed(LinkError::Lost)),
         );
     }
