@@ -27,6 +27,9 @@ pub struct Options {
     /// The addresses that TLS over TCP listens on; empty for none, outgoing connections
     /// work all the same. Port 0 lets the system choose.
     pub bind_tcp: Vec<SocketAddr>,
+    /// The largest IP packets that QUIC sends, in bytes, 1280 at least; `None` for what the
+    /// interfaces take. Paths that take less are noticed either way.
+    pub quic_packet_max: Option<u16>,
     /// Peers to start from.
     pub bootstrap: Vec<BootstrapAddr>,
     /// Settings of the node. Its ports, bound addresses and bootstrap peers are
@@ -42,6 +45,7 @@ impl Options {
             data_dir: data_dir.into(),
             bind_quic: any_address(DEFAULT_QUIC_PORT),
             bind_tcp: any_address(DEFAULT_TCP_PORT),
+            quic_packet_max: None,
             bootstrap: Vec::new(),
             config: Config::default(),
         }

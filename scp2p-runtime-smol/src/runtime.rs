@@ -23,10 +23,11 @@ use crate::entropy;
 use crate::events::Broadcast;
 use crate::handle::Handle;
 use crate::net::AcceptedIds;
+use crate::net::mtu::Mtus;
 use crate::net::quic::QuicLinks;
 use crate::net::tcp::TcpLinks;
 use crate::net::tls::Identity;
-use crate::net::udp::{UdpEndpoint, interface_mtu};
+use crate::net::udp::UdpEndpoint;
 use crate::node_key;
 use crate::options::{Listening, Options, StartError};
 
@@ -62,6 +63,7 @@ impl Runtime {
             data_dir,
             bind_quic,
             bind_tcp,
+            quic_packet_max,
             bootstrap,
             config,
         } = options;
@@ -72,7 +74,11 @@ impl Runtime {
             reason: error.to_string(),
         })?;
         let ids = AcceptedIds::default();
-        let udp = bind_udp(&bind_quic, &identity, &ids)?;
+        let mtus = match quic_packet_max {
+            Some(bytes) => Mtus::of_interfaces().at_most(bytes),
+            None => Mtus::of_interfaces(),
+        };
+        let udp = bind_udp(&bind_quic, mtus, &identity, &ids)?;
         let mut tcp = TcpLinks::new(Arc::downgrade(&executor), identity, ids);
         let tcp_addrs = bind_all(&bind_tcp, Transport::Tcp, |addr| {
             tcp.listen(addr).map(|addr| (addr, addr))
@@ -176,10 +182,10 @@ fn open(data_dir: &Path) -> Result<Opened, StartError> {
 
 fn bind_udp(
     addrs: &[SocketAddr],
+    mtus: Mtus,
     identity: &Identity,
     ids: &AcceptedIds,
 ) -> Result<Vec<UdpEndpoint>, StartError> {
-    let mtu = interface_mtu();
     let seed = entropy::seed()?;
     let mut count = 0;
     bind_all(addrs, Transport::Quic, |addr| {
@@ -187,7 +193,7 @@ fn bind_udp(
         let mut seed = seed;
         count += 1;
         seed[0] ^= count;
-        let links = QuicLinks::new(identity, mtu, ids.clone(), seed);
+        let links = QuicLinks::new(identity, mtus, ids.clone(), seed);
         let endpoint = UdpEndpoint::bind(addr, links)?;
         Ok((endpoint.addr(), endpoint))
     })

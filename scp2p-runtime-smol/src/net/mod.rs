@@ -1,6 +1,7 @@
 //! Links over real transports: QUIC on UDP sockets, TLS on TCP sockets.
 
 mod half_open;
+pub(crate) mod mtu;
 pub(crate) mod quic;
 pub(crate) mod resolve;
 pub(crate) mod tcp;

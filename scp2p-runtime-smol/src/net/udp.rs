@@ -187,23 +187,5 @@ fn to_udp(ecn: EcnCodepoint) -> quinn_udp::EcnCodepoint {
     }
 }
 
-/// The largest MTU of the host's interfaces other than loopback, in bytes; Ethernet's where it
-/// cannot be told.
-pub(crate) fn interface_mtu() -> u16 {
-    const ETHERNET: u16 = 1500;
-    let Ok(interfaces) = std::fs::read_dir("/sys/class/net") else {
-        return ETHERNET;
-    };
-    let mtus = interfaces
-        .flatten()
-        .filter(|interface| interface.file_name() != "lo")
-        .filter_map(|interface| {
-            let text = std::fs::read_to_string(interface.path().join("mtu")).ok()?;
-            text.trim().parse::<u32>().ok()
-        });
-    let mtu = mtus.max().unwrap_or(u32::from(ETHERNET));
-    u16::try_from(mtu).unwrap_or(u16::MAX).max(1280)
-}
-
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use quinn_proto::{
 };
 
 use super::super::half_open::is_loopback;
+use super::super::mtu::Mtus;
 use super::super::tls::Identity;
 
 /// Silence after which a connection is given up, as deployed peers announce it.
@@ -27,8 +28,6 @@ pub(super) const FULL_WINDOW: u32 = 2 * STREAM_WINDOW + FIRST_WINDOW;
 /// Unacknowledged bytes kept for retransmission. More than a peer of ours has window for on its
 /// bulk lane, so that control frames always find a place.
 const SEND_WINDOW: u64 = 12 << 20;
-/// The largest datagram payload on loopback: an IPv6 packet of its 65536-byte MTU.
-const LOOPBACK_PAYLOAD_MAX: u16 = 65_535 - 48;
 /// The largest datagram payload that is accepted; the protocol's own limit.
 const PAYLOAD_MAX: u16 = 65_527;
 /// IPv6 and UDP headers.
@@ -43,18 +42,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// `mtu` is the largest of the host's interfaces other than loopback, in bytes.
     /// The seed makes connection ids and the like reproducible.
-    pub(super) fn new(identity: &Identity, mtu: u16, seed: [u8; 32]) -> Settings {
+    pub(super) fn new(identity: &Identity, mtus: Mtus, seed: [u8; 32]) -> Settings {
         let server = QuicServerConfig::try_from(identity.server.clone())
             .expect("the identity has the suite of initial packets");
         let client = QuicClientConfig::try_from(identity.client.clone())
             .expect("the identity has the suite of initial packets");
         let (server, client) = (Arc::new(server), Arc::new(client));
-        let payload_max = mtu
-            .saturating_sub(HEADERS)
-            .clamp(1200, LOOPBACK_PAYLOAD_MAX);
-        let transports = [LOOPBACK_PAYLOAD_MAX, payload_max];
+        let payloads_max = [mtus.loopback, mtus.network].map(|mtu| mtu.saturating_sub(HEADERS));
 
         let mut endpoint = EndpointConfig::default();
         endpoint.rng_seed(Some(seed));
@@ -63,12 +58,12 @@ impl Settings {
             .expect("the protocol's limit is within its bounds");
         Settings {
             endpoint: Arc::new(endpoint),
-            server: transports.map(|payload_max| {
+            server: payloads_max.map(|payload_max| {
                 let mut config = ServerConfig::with_crypto(server.clone());
                 config.transport_config(Arc::new(transport(payload_max, 1)));
                 Arc::new(config)
             }),
-            client: transports.map(|payload_max| {
+            client: payloads_max.map(|payload_max| {
                 let mut config = ClientConfig::new(client.clone());
                 config.transport_config(Arc::new(transport(payload_max, 0)));
                 config

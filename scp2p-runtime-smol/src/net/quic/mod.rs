@@ -23,6 +23,7 @@ use self::config::Settings;
 use self::conn::Conn;
 use super::AcceptedIds;
 use super::half_open::HalfOpen;
+use super::mtu::Mtus;
 use super::tls::{Identity, SERVER_NAME};
 
 /// Half-open links from where on a remote must first prove that it has its address.
@@ -64,14 +65,14 @@ pub(crate) struct Datagram {
 }
 
 impl QuicLinks {
-    /// `mtu` is that of the host's interfaces other than loopback, in bytes.
+    /// The seed makes connection ids and the like reproducible.
     pub(crate) fn new(
         identity: &Identity,
-        mtu: u16,
+        mtus: Mtus,
         ids: AcceptedIds,
         seed: [u8; 32],
     ) -> QuicLinks {
-        let settings = Settings::new(identity, mtu, seed);
+        let settings = Settings::new(identity, mtus, seed);
         let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let server = Some(settings.server(any));
         QuicLinks {

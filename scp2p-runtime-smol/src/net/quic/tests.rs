@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use crate::net::mtu::Mtus;
 use crate::net::{BULK_ROOM, CONTROL_ROOM, HALF_OPEN_PER_IP_MAX};
 use scp2p_proto::io::{LinkError, LinkInfo};
 
@@ -34,7 +35,12 @@ impl Net {
     fn new(ip: [u8; 4]) -> Net {
         let identity = Identity::generate().expect("a certificate");
         let peers = [1u8, 2].map(|n| Peer {
-            links: QuicLinks::new(&identity, 1500, AcceptedIds::default(), [n; 32]),
+            links: QuicLinks::new(
+                &identity,
+                Mtus::of_interfaces(),
+                AcceptedIds::default(),
+                [n; 32],
+            ),
             addr: SocketAddr::from((Ipv4Addr::from(ip), 7000 + u16::from(n))),
             events: Vec::new(),
             granted: true,
@@ -396,7 +402,12 @@ fn an_idle_link_lives() {
 fn begin_handshakes(net: &mut Net, from: impl Iterator<Item = SocketAddr>) {
     let identity = Identity::generate().expect("a certificate");
     for from in from {
-        let mut links = QuicLinks::new(&identity, 1500, AcceptedIds::default(), [9; 32]);
+        let mut links = QuicLinks::new(
+            &identity,
+            Mtus::of_interfaces(),
+            AcceptedIds::default(),
+            [9; 32],
+        );
         links.dial(net.now, LinkId(1), net.peers[1].addr, net.now + OPENING);
         let mut buffer = Vec::new();
         while let Some(transmit) = links.poll_transmit(net.now, 1, &mut buffer) {

@@ -11,13 +11,14 @@ use scp2p_proto::id::LinkId;
 use scp2p_proto::io::{Frame, Lane, LinkEvent};
 
 use crate::net::AcceptedIds;
+use crate::net::mtu::Mtus;
 use crate::net::tls::Identity;
 
 fn endpoint(addr: SocketAddr, seed: u8) -> UdpEndpoint {
     let identity = Identity::generate().expect("a certificate");
     let links = QuicLinks::new(
         &identity,
-        interface_mtu(),
+        Mtus::of_interfaces(),
         AcceptedIds::default(),
         [seed; 32],
     );
@@ -117,7 +118,12 @@ fn families_share_a_port_and_a_taken_one_is_told() {
     let port = v4.addr().port();
     let identity = Identity::generate().expect("a certificate");
     let bind = |addr: SocketAddr| {
-        let links = QuicLinks::new(&identity, 1500, AcceptedIds::default(), [3; 32]);
+        let links = QuicLinks::new(
+            &identity,
+            Mtus::of_interfaces(),
+            AcceptedIds::default(),
+            [3; 32],
+        );
         UdpEndpoint::bind(addr, links).map(|endpoint| endpoint.addr())
     };
     if let Err(error) = bind((Ipv6Addr::UNSPECIFIED, port).into()) {
