@@ -302,7 +302,7 @@ command_args! {
 command_args! {
     /// List what is in a share.
     BrowseArgs = "browse" {
-        /// the share
+        /// the share, or SHARE/PATH for what is at or below the path
         #[argh(positional)]
         pub share: String,
 

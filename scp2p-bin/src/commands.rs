@@ -148,9 +148,10 @@ impl Session {
 
     /// `scp2p browse`.
     pub async fn browse(&self, args: &BrowseArgs) -> Result<(), Failure> {
-        let share = self.share(&args.share).await?;
+        let known = Known::load(&self.client, &self.data_dir).await?;
+        let (share, below) = known.share_and_path(&args.share)?;
         let mut catalog = self.client.catalog(&share).await?;
-        if let Some(path) = &args.path {
+        if let Some(path) = args.path.as_ref().or(below.as_ref()) {
             catalog.items.retain(|item| is_below(item, path));
             if catalog.items.is_empty() {
                 return Err(resolve::ResolveError::Unknown(path.clone()).into());

@@ -111,6 +111,18 @@ impl Known {
         })
     }
 
+    /// The share of this text as in [`Known::share`], or of `SHARE/PATH`, with the path.
+    ///
+    /// # Errors
+    /// There is no share of this name, or there are several.
+    pub fn share_and_path(&self, text: &str) -> Result<(ShareId, Option<String>), ResolveError> {
+        match self.share(text) {
+            Ok(share) => Ok((share, None)),
+            Err(ResolveError::Unknown(_)) => self.below(text),
+            Err(several @ ResolveError::Ambiguous { .. }) => Err(several),
+        }
+    }
+
     /// What to download by this text: a share, `SHARE/PATH`, a content or a search result.
     ///
     /// # Errors
@@ -149,21 +161,21 @@ impl Known {
             })
         });
         match whole {
-            Err(ResolveError::Unknown(_)) => self.below(text),
+            Err(ResolveError::Unknown(_)) => {
+                let (share, path) = self.below(text)?;
+                Ok(Target::Share { share, path })
+            }
             other => other,
         }
     }
 
     /// Names may have slashes themselves, so every part that ends at one may be the share.
-    fn below(&self, text: &str) -> Result<Target, ResolveError> {
+    fn below(&self, text: &str) -> Result<(ShareId, Option<String>), ResolveError> {
         for (slash, _) in text.match_indices('/') {
             match self.share(&text[..slash]) {
                 Ok(share) => {
                     let path = text[slash..].trim_matches('/');
-                    return Ok(Target::Share {
-                        share,
-                        path: (!path.is_empty()).then(|| path.to_owned()),
-                    });
+                    return Ok((share, (!path.is_empty()).then(|| path.to_owned())));
                 }
                 Err(ResolveError::Unknown(_)) => {}
                 Err(several @ ResolveError::Ambiguous { .. }) => return Err(several),

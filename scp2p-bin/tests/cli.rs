@@ -280,6 +280,52 @@ fn what_is_not_there_exits_with_4() {
 }
 
 /// Sends raw bytes to the control socket and reads the answer to its end.
+#[test]
+fn what_cannot_be_published_is_told_before_anything_is_hashed() {
+    let node = Node::start(Settings::default());
+    let many = node.folder("many");
+    for file in 0..3001 {
+        fs::write(many.join(file.to_string()), "").expect("written");
+    }
+    let (many, none) = (many.display().to_string(), many.join("none"));
+    let none = none.display().to_string();
+    let empty = node.folder("empty").display().to_string();
+    let cases = [
+        (&many, "too_many_items", "3000"),
+        (&none, "system", none.as_str()),
+        (&empty, "nothing_to_publish", "no file"),
+    ];
+    for (path, code, named) in cases {
+        let output = node.try_cli(&["publish", path, "--share", "x", "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let failure: Value = serde_json::from_slice(&output.stderr).expect("JSON");
+        assert_eq!(failure["error"]["code"], code);
+        assert!(text(&failure["error"]["message"]).contains(named));
+    }
+    assert_eq!(node.cli(&["shares"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_part_of_a_share_is_browsed_by_its_path() {
+    let node = Node::start(Settings::default());
+    let folder = node.folder("a");
+    fs::create_dir(folder.join("b")).expect("made");
+    for name in ["one", "b/two"] {
+        fs::write(folder.join(name), name).expect("written");
+    }
+    node.cli(&["publish", &folder.display().to_string(), "--share", "x/y"]);
+    let paths = |args: &[&str]| {
+        let catalog = node.cli(args);
+        let items = catalog["items"].as_array().expect("items").iter();
+        items.map(|item| text(&item["path"])).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&["browse", "x/y"]), ["a/b/two", "a/one"]);
+    assert_eq!(paths(&["browse", "x/y/a/b"]), ["a/b/two"]);
+    assert_eq!(paths(&["browse", "x/y", "--path", "a/one"]), ["a/one"]);
+    let output = node.try_cli(&["browse", "x/y/none"]);
+    assert_eq!(output.status.code(), Some(4));
+}
+
 fn raw(control: &str, request: &[u8]) -> String {
     let mut stream = UnixStream::connect(control).expect("it listens");
     stream

@@ -168,7 +168,9 @@ impl Indexer {
 
     /// Throws the index away and makes it anew of the stored manifests.
     fn remake(&mut self, reason: &str) {
-        tracing::info!(reason, "the search index is made anew");
+        if self.dir.exists() {
+            tracing::info!(reason, "the search index is made anew");
+        }
         self.open = None;
         self.changed = None;
         let made = OpenIndex::create(&self.dir).and_then(|mut open| {
