@@ -111,6 +111,7 @@ impl Failure {
             Failure::Client(
                 ClientError::Connect { .. }
                 | ClientError::Broken { .. }
+                | ClientError::Silent { .. }
                 | ClientError::Json(_)
                 | ClientError::LongLine,
             )
@@ -149,9 +150,11 @@ impl Failure {
             Failure::Setting(_) | Failure::Usage(_) => "usage",
             Failure::Client(ClientError::NoNode { .. }) => "no_node",
             Failure::Client(ClientError::Refused(error)) => &error.code,
-            Failure::Client(ClientError::Connect { .. } | ClientError::Broken { .. }) => {
-                "connection"
-            }
+            Failure::Client(
+                ClientError::Connect { .. }
+                | ClientError::Broken { .. }
+                | ClientError::Silent { .. },
+            ) => "connection",
             Failure::Client(ClientError::Json(_) | ClientError::LongLine) => "protocol",
             Failure::Resolve(ResolveError::Unknown(_)) => "unknown_name",
             Failure::Resolve(ResolveError::Ambiguous { .. }) => "ambiguous_name",

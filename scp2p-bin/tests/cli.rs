@@ -406,10 +406,21 @@ fn silent_connections_do_not_keep_others_out_for_good() {
         .collect();
     until(
         "an answer beside silent connections",
-        Duration::from_secs(30),
+        Duration::from_secs(60),
         || node.try_cli(&["status"]).status.success().then_some(()),
     );
     drop(silent);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_not_waited_for_without_end() {
+    let node = Node::start(Settings::default());
+    node.signal(Signal::STOP);
+    let output = node.try_cli(&["status"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("does not answer"), "{output:?}");
+    node.signal(Signal::CONT);
+    assert_eq!(node.cli(&["status"])["key"], node.ready["key"]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The other end of the control socket.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, io};
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::FutureExt;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -11,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use scp2p_proto::id::ShareId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smol::Timer;
 use smol::net::unix::UnixStream;
 use smol_hyper::rt::FuturesIo;
 
@@ -22,6 +25,8 @@ use super::{
 };
 use crate::dirs;
 
+/// How long a node may take to tell what it knows. Nothing that it does keeps it that long.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(15);
 /// The longest line of the event stream that is read, in bytes.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -163,8 +168,17 @@ impl Client {
         route: &str,
         pairs: &[(&str, &str)],
     ) -> Result<T, ClientError> {
-        let response = self.send(Method::GET, route, pairs, Bytes::new()).await?;
-        self.read(response).await
+        let answer = async {
+            let response = self.send(Method::GET, route, pairs, Bytes::new()).await?;
+            self.read(response).await
+        };
+        let late = async {
+            Timer::after(LOOK_TIME_MAX).await;
+            Err(ClientError::Silent {
+                data_dir: self.data_dir.clone(),
+            })
+        };
+        answer.or(late).await
     }
 
     async fn act<T: DeserializeOwned>(
@@ -303,6 +317,11 @@ pub enum ClientError {
         /// What happened.
         error: hyper::Error,
     },
+    /// The node does not answer.
+    Silent {
+        /// Its data directory.
+        data_dir: PathBuf,
+    },
     /// The other end does not speak as it should; it may be of another version.
     Json(serde_json::Error),
     /// A line of the event stream does not end.
@@ -323,6 +342,11 @@ impl fmt::Display for ClientError {
             ClientError::Broken { data_dir, error } => write!(
                 f,
                 "the node on {0} went away ({error}); start it again: scp2p node --data-dir {0}",
+                data_dir.display()
+            ),
+            ClientError::Silent { data_dir } => write!(
+                f,
+                "the node on {} does not answer within {LOOK_TIME_MAX:?}; is it stopped or its disk stuck?",
                 data_dir.display()
             ),
             ClientError::Json(error) => {
