@@ -18,6 +18,10 @@ const SCORE_MAX: i32 = 100;
 /// A peer thought worse of than this is not dialled and not let in.
 const SCORE_SHUNNED: i32 = -50;
 
+/// Slowness alone makes nobody thought worse of than this: many calls that time out may be one
+/// hiccup of the way, and one wrong chunk on top of it may be an accident.
+const SCORE_SLOW: i32 = -15;
+
 /// All peers known, bounded.
 #[derive(Default)]
 pub(super) struct Book {
@@ -105,12 +109,12 @@ impl Book {
     pub(super) fn judge(&mut self, key: NodeKey, conduct: Conduct, now: UnixTime) {
         let record = self.entry(key);
         record.forgive(now);
-        let change = match conduct {
-            Conduct::Good => 1,
-            Conduct::Slow => -2,
-            Conduct::Corrupt | Conduct::Offence => -30,
+        let score = match conduct {
+            Conduct::Good => record.score + 1,
+            Conduct::Slow => record.score.min((record.score - 2).max(SCORE_SLOW)),
+            Conduct::Corrupt | Conduct::Offence => record.score - 30,
         };
-        record.score = (record.score + change).clamp(-SCORE_MAX, SCORE_MAX);
+        record.score = score.clamp(-SCORE_MAX, SCORE_MAX);
     }
 
     pub(super) fn is_shunned(&mut self, key: &NodeKey, now: UnixTime) -> bool {
@@ -287,6 +291,22 @@ mod tests {
         let read = Record::decode(&record.encode()).expect("a row of ours");
         record.addrs.truncate(1);
         assert_eq!(&read, record);
+    }
+
+    #[test]
+    fn nobody_is_shunned_for_being_slow() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        let mut judge = |conduct, times: u32| {
+            for _ in 0..times {
+                book.judge(key, conduct, UnixTime(5));
+            }
+            book.is_shunned(&key, UnixTime(5))
+        };
+        assert!(!judge(Conduct::Slow, 1000));
+        assert!(!judge(Conduct::Corrupt, 1));
+        assert!(!judge(Conduct::Slow, 1000));
+        assert!(judge(Conduct::Corrupt, 1));
     }
 
     #[test]
