@@ -12,8 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, MtuDiscoveryConfig,
-    ServerConfig, SmolRuntime, TransportConfig, VarInt,
+    AsyncTimer, AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, ServerConfig, SmolRuntime,
+    TransportConfig, VarInt,
 };
 use rustls::pki_types::ServerName;
 use smol::Executor;
@@ -36,7 +36,7 @@ pub fn quic(bytes: u64, packet_max: u16) {
             let crypto = QuicServerConfig::try_from(tls::server()).expect("an initial suite");
             let mut server = ServerConfig::with_crypto(Arc::new(crypto));
             server.transport_config(transport(packet_max));
-            let endpoint = endpoint(runtime, Some(server));
+            let endpoint = endpoint(runtime, Some(server), packet_max);
             told.send(endpoint.local_addr().expect("bound"))
                 .expect("the sender");
             let connection = endpoint
@@ -57,7 +57,7 @@ pub fn quic(bytes: u64, packet_max: u16) {
     });
     let to = address.recv().expect("the receiver");
     end(|runtime| async move {
-        let endpoint = endpoint(runtime, None);
+        let endpoint = endpoint(runtime, None, packet_max);
         let connection = endpoint
             .connect_with(quic_client(packet_max), to, tls::NAME)
             .expect("a dial")
@@ -87,24 +87,23 @@ pub fn quic_client(packet_max: u16) -> ClientConfig {
 }
 
 fn transport(packet_max: u16) -> Arc<TransportConfig> {
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(packet_max - HEADERS);
     let mut config = TransportConfig::default();
     config
-        .mtu_discovery_config(Some(mtu))
+        .initial_mtu(packet_max - HEADERS)
+        .mtu_discovery_config(None)
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .send_window(3 * u64::from(WINDOW));
     Arc::new(config)
 }
 
 /// A socket on loopback with large buffers, as nodes have them.
-pub fn endpoint(runtime: OneThread, server: Option<ServerConfig>) -> Endpoint {
+pub fn endpoint(runtime: OneThread, server: Option<ServerConfig>, packet_max: u16) -> Endpoint {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let _ = SockRef::from(&socket).set_recv_buffer_size(WINDOW as usize);
     let _ = SockRef::from(&socket).set_send_buffer_size(WINDOW as usize);
     let mut config = EndpointConfig::default();
     config
-        .max_udp_payload_size(u16::MAX - 8)
+        .max_udp_payload_size(packet_max - 8)
         .expect("what UDP takes");
     Endpoint::new(config, server, socket, Arc::new(runtime)).expect("a socket")
 }

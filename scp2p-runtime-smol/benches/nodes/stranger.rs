@@ -58,13 +58,13 @@ fn over_tls(to: SocketAddr, n: u32) -> io::Result<()> {
     let mut body = vec![0; u32::from_be_bytes(head) as usize];
     stream.read_exact(&mut body)?;
     stream.write_all(&ack(initiator, body)?)?;
-    stream.flush()
+    stream.read_exact(&mut head)
 }
 
 fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
     bare::end(|runtime| async move {
-        let endpoint = bare::endpoint(runtime, None);
-        let client = bare::quic_client(u16::MAX);
+        let endpoint = bare::endpoint(runtime, None, super::ETHERNET);
+        let client = bare::quic_client(super::ETHERNET);
         while let Some(n) = take() {
             let connection = endpoint
                 .connect_with(client.clone(), to, super::tls::NAME)
@@ -84,8 +84,8 @@ fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
             receiving.read_exact(&mut body).await.expect("a reply");
             let ack = ack(initiator, body).expect("a good reply");
             sending.write_all(&ack).await.expect("an open stream");
-            sending.finish().expect("an open stream");
-            let _ = sending.stopped().await;
+            // The node speaks first once it knows who is there.
+            receiving.read_exact(&mut head).await.expect("a greeting");
             connection.close(VarInt::from_u32(0), b"");
         }
         endpoint.wait_idle().await;

@@ -49,7 +49,8 @@ impl Settings {
         let client = QuicClientConfig::try_from(identity.client.clone())
             .expect("the identity has the suite of initial packets");
         let (server, client) = (Arc::new(server), Arc::new(client));
-        let payloads_max = [mtus.loopback, mtus.network].map(|mtu| mtu.saturating_sub(HEADERS));
+        let kinds = [(mtus.loopback, true), (mtus.network, false)]
+            .map(|(mtu, is_loopback)| (mtu.saturating_sub(HEADERS), is_loopback));
 
         let mut endpoint = EndpointConfig::default();
         endpoint.rng_seed(Some(seed));
@@ -58,14 +59,14 @@ impl Settings {
             .expect("the protocol's limit is within its bounds");
         Settings {
             endpoint: Arc::new(endpoint),
-            server: payloads_max.map(|payload_max| {
+            server: kinds.map(|(payload_max, is_loopback)| {
                 let mut config = ServerConfig::with_crypto(server.clone());
-                config.transport_config(Arc::new(transport(payload_max, 1)));
+                config.transport_config(Arc::new(transport(payload_max, is_loopback, 1)));
                 Arc::new(config)
             }),
-            client: payloads_max.map(|payload_max| {
+            client: kinds.map(|(payload_max, is_loopback)| {
                 let mut config = ClientConfig::new(client.clone());
-                config.transport_config(Arc::new(transport(payload_max, 0)));
+                config.transport_config(Arc::new(transport(payload_max, is_loopback, 0)));
                 config
             }),
         }
@@ -83,12 +84,17 @@ impl Settings {
 }
 
 /// `bidi` is how many bidirectional streams the remote may open: the initiator opens the control
-/// lane.
-fn transport(payload_max: u16, bidi: u32) -> TransportConfig {
+/// lane. The largest packets of loopback are known and need not be searched for.
+fn transport(payload_max: u16, is_loopback: bool, bidi: u32) -> TransportConfig {
     let idle = IdleTimeout::try_from(IDLE).expect("the idle time is in range");
-    let mut mtu_discovery = MtuDiscoveryConfig::default();
-    mtu_discovery.upper_bound(payload_max);
     let mut config = TransportConfig::default();
+    if is_loopback {
+        config.initial_mtu(payload_max).mtu_discovery_config(None);
+    } else {
+        let mut mtu_discovery = MtuDiscoveryConfig::default();
+        mtu_discovery.upper_bound(payload_max);
+        config.mtu_discovery_config(Some(mtu_discovery));
+    }
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
@@ -98,7 +104,6 @@ fn transport(payload_max: u16, bidi: u32) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(FIRST_WINDOW))
         .send_window(SEND_WINDOW)
-        .initial_rtt(Duration::from_millis(100))
-        .mtu_discovery_config(Some(mtu_discovery));
+        .initial_rtt(Duration::from_millis(100));
     config
 }
