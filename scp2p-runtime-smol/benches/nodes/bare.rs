@@ -1,23 +1,25 @@
-//! What the transports do with nothing above them: one QUIC stream of quinn, one TLS stream of
-//! rustls, each between two threads.
+//! What the transports do with nothing above them: one QUIC stream driven over quinn-proto and one
+//! TLS stream by rustls, each between two threads over loopback.
 
-use std::future::Future;
-use std::io::{self, Read, Write};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Instant;
 
-use bytes::Bytes;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    AsyncTimer, AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, ServerConfig, SmolRuntime,
-    TransportConfig, VarInt,
+use async_io::{Async, Timer};
+use bytes::{Bytes, BytesMut};
+use quinn_proto::congestion::CubicConfig;
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::{
+    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig,
+    Event, ServerConfig, StreamEvent, StreamId, TransportConfig, VarInt,
 };
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use rustls::pki_types::ServerName;
-use smol::Executor;
-use socket2::SockRef;
 
 use super::tls;
 
@@ -25,111 +27,249 @@ use super::tls;
 const PIECE: usize = 256 << 10;
 /// What a stream may hold unread, as nodes have it.
 const WINDOW: u32 = 4 << 20;
-/// The most that UDP over IPv6 takes of a packet.
+/// IPv6 and UDP headers.
 const HEADERS: u16 = 48;
 
 /// Moves so many bytes over one unidirectional QUIC stream.
 pub fn quic(bytes: u64, packet_max: u16) {
-    let (told, address) = std::sync::mpsc::channel();
-    let receiving = thread::spawn(move || {
-        end(|runtime| async move {
-            let crypto = QuicServerConfig::try_from(tls::server()).expect("an initial suite");
-            let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-            server.transport_config(transport(packet_max));
-            let endpoint = endpoint(runtime, Some(server), packet_max);
-            told.send(endpoint.local_addr().expect("bound"))
-                .expect("the sender");
-            let connection = endpoint
-                .accept()
-                .await
-                .expect("open")
-                .await
-                .expect("a peer");
-            let mut stream = connection.accept_uni().await.expect("a stream");
-            let mut got = 0;
-            while let Some(chunk) = stream.read_chunk(usize::MAX, true).await.expect("bytes") {
-                got += chunk.bytes.len() as u64;
-            }
-            assert_eq!(got, bytes);
-            connection.close(VarInt::from_u32(0), b"");
-            endpoint.wait_idle().await;
-        });
-    });
-    let to = address.recv().expect("the receiver");
-    end(|runtime| async move {
-        let endpoint = endpoint(runtime, None, packet_max);
-        let connection = endpoint
-            .connect_with(quic_client(packet_max), to, tls::NAME)
-            .expect("a dial")
-            .await
-            .expect("a connection");
-        let mut stream = connection.open_uni().await.expect("a stream");
-        let piece = Bytes::from(vec![7; PIECE]);
-        let mut left = bytes;
-        while left > 0 {
-            let len = left.min(PIECE as u64);
-            let piece = piece.slice(..len as usize);
-            stream.write_chunk(piece).await.expect("an open stream");
-            left -= len;
-        }
-        stream.finish().expect("an open stream");
-        connection.closed().await;
-    });
-    receiving.join().expect("the receiver");
-}
-
-/// A client's settings.
-pub fn quic_client(packet_max: u16) -> ClientConfig {
-    let crypto = QuicClientConfig::try_from(tls::client()).expect("an initial suite");
-    let mut client = ClientConfig::new(Arc::new(crypto));
+    let server = QuicServerConfig::try_from(tls::server()).expect("an initial suite");
+    let mut server = ServerConfig::with_crypto(Arc::new(server));
+    server.transport_config(transport(packet_max));
+    let client = QuicClientConfig::try_from(tls::client()).expect("an initial suite");
+    let mut client = ClientConfig::new(Arc::new(client));
     client.transport_config(transport(packet_max));
-    client
+
+    let receiver = Peer::new(Some(server));
+    let to = receiver.socket.get_ref().local_addr().expect("bound");
+    let sender = Peer::new(None);
+    let sending = thread::spawn(move || sender.send(to, client, bytes));
+    receiver.receive(bytes);
+    sending.join().expect("the sender");
 }
 
 fn transport(packet_max: u16) -> Arc<TransportConfig> {
+    let mtu = packet_max - HEADERS;
+    let mut cubic = CubicConfig::default();
+    cubic.initial_window(10 * u64::from(mtu));
     let mut config = TransportConfig::default();
     config
-        .initial_mtu(packet_max - HEADERS)
+        .initial_mtu(mtu)
         .mtu_discovery_config(None)
+        .congestion_controller_factory(Arc::new(cubic))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .send_window(3 * u64::from(WINDOW));
     Arc::new(config)
 }
 
-/// A socket on loopback with large buffers, as nodes have them.
-pub fn endpoint(runtime: OneThread, server: Option<ServerConfig>, packet_max: u16) -> Endpoint {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let _ = SockRef::from(&socket).set_recv_buffer_size(WINDOW as usize);
-    let _ = SockRef::from(&socket).set_send_buffer_size(WINDOW as usize);
-    let mut config = EndpointConfig::default();
-    config
-        .max_udp_payload_size(packet_max - 8)
-        .expect("what UDP takes");
-    Endpoint::new(config, server, socket, Arc::new(runtime)).expect("a socket")
+/// One end of a bare QUIC connection.
+struct Peer {
+    endpoint: Endpoint,
+    connection: Option<(ConnectionHandle, Connection)>,
+    socket: Async<UdpSocket>,
+    state: UdpSocketState,
+    received: Vec<u8>,
+    unsent: Option<(quinn_proto::Transmit, Vec<u8>)>,
+    timer: Timer,
 }
 
-/// Runs one end, with all that the library starts for it, on this thread.
-pub fn end<F: Future<Output = ()>>(run: impl FnOnce(OneThread) -> F) {
-    let executor = Arc::new(Executor::new());
-    let app = run(OneThread(executor.clone()));
-    smol::block_on(executor.run(app));
-}
-
-/// Gives the library's tasks to one executor.
-#[derive(Debug, Clone)]
-pub struct OneThread(Arc<Executor<'static>>);
-
-impl quinn::Runtime for OneThread {
-    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        SmolRuntime.new_timer(at)
+impl Peer {
+    fn new(server: Option<ServerConfig>) -> Peer {
+        let mut config = EndpointConfig::default();
+        config
+            .max_udp_payload_size(u16::MAX - 8)
+            .expect("what UDP takes");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let state = UdpSocketState::new((&socket).into()).expect("a socket");
+        let _ = state.set_recv_buffer_size((&socket).into(), 4 << 20);
+        let _ = state.set_send_buffer_size((&socket).into(), 4 << 20);
+        Peer {
+            endpoint: Endpoint::new(Arc::new(config), server.map(Arc::new), true, None),
+            connection: None,
+            socket: Async::new(socket).expect("a socket"),
+            state,
+            received: vec![0; 65_535 * BATCH_SIZE],
+            unsent: None,
+            timer: Timer::never(),
+        }
     }
 
-    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.0.spawn(task).detach();
+    fn send(mut self, to: SocketAddr, config: ClientConfig, bytes: u64) {
+        self.connection = Some(
+            self.endpoint
+                .connect(Instant::now(), config, to, "localhost")
+                .expect("a dial"),
+        );
+        let piece = Bytes::from(vec![7; PIECE]);
+        let mut left = bytes;
+        let mut stream = None;
+        let mut rest = [Bytes::new()];
+        self.run(|connection, event| match event {
+            Some(Event::ConnectionLost { .. }) => true,
+            Some(Event::Connected) => {
+                stream = connection.streams().open(Dir::Uni);
+                false
+            }
+            _ => {
+                while let Some(id) = stream {
+                    if rest[0].is_empty() {
+                        rest[0] = piece.slice(..piece.len().min(left as usize));
+                        left -= rest[0].len() as u64;
+                    }
+                    if rest[0].is_empty() {
+                        let _ = connection.send_stream(id).finish();
+                        stream = None;
+                    } else if connection.send_stream(id).write_chunks(&mut rest).is_err() {
+                        break;
+                    }
+                }
+                false
+            }
+        });
     }
 
-    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        SmolRuntime.wrap_udp_socket(socket)
+    fn receive(mut self, bytes: u64) {
+        let mut stream: Option<StreamId> = None;
+        let mut got = 0;
+        self.run(|connection, event| {
+            if let Some(Event::Stream(StreamEvent::Opened { dir: Dir::Uni })) = event {
+                stream = connection.streams().accept(Dir::Uni);
+            }
+            if let Some(id) = stream
+                && let Ok(mut chunks) = connection.recv_stream(id).read(true)
+            {
+                while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+                    got += chunk.bytes.len() as u64;
+                }
+                let _ = chunks.finalize();
+            }
+            let done = got == bytes;
+            if done {
+                connection.close(Instant::now(), VarInt::from_u32(0), Bytes::new());
+            }
+            done
+        });
+    }
+
+    /// Drives the connection until the application says that it is done.
+    fn run(&mut self, mut app: impl FnMut(&mut Connection, Option<Event>) -> bool) {
+        smol::block_on(poll_fn(|cx| {
+            loop {
+                let now = Instant::now();
+                let mut blocked = false;
+                match self.take(now) {
+                    Ok(()) => {}
+                    Err(_) => blocked = self.socket.poll_readable(cx).is_pending(),
+                }
+                let Some((handle, connection)) = &mut self.connection else {
+                    if blocked {
+                        return Poll::Pending;
+                    }
+                    continue;
+                };
+                connection.handle_timeout(now);
+                let mut done = false;
+                loop {
+                    while let Some(event) = connection.poll_endpoint_events() {
+                        if let Some(event) = self.endpoint.handle_event(*handle, event) {
+                            connection.handle_event(event);
+                        }
+                    }
+                    let event = connection.poll();
+                    let last = event.is_none();
+                    done |= app(connection, event);
+                    if last || done {
+                        break;
+                    }
+                }
+                let sent = self.put(now);
+                if done {
+                    return Poll::Ready(());
+                }
+                if !sent && self.socket.poll_writable(cx).is_ready() {
+                    continue;
+                }
+                if blocked {
+                    let Some((_, connection)) = &mut self.connection else {
+                        continue;
+                    };
+                    if let Some(due) = connection.poll_timeout() {
+                        self.timer.set_at(due);
+                        if Pin::new(&mut self.timer).poll(cx).is_ready() {
+                            continue;
+                        }
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }));
+    }
+
+    /// Receives one batch.
+    fn take(&mut self, now: Instant) -> std::io::Result<()> {
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let mut parts = self.received.chunks_mut(65_535);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
+        let count = self
+            .state
+            .recv(self.socket.get_ref().into(), &mut slices, &mut meta)?;
+        for (meta, part) in meta.iter().zip(self.received.chunks(65_535)).take(count) {
+            for datagram in part[..meta.len].chunks(meta.stride.max(1)) {
+                let mut answer = Vec::new();
+                let data = BytesMut::from(datagram);
+                match self
+                    .endpoint
+                    .handle(now, meta.addr, meta.dst_ip, None, data, &mut answer)
+                {
+                    Some(DatagramEvent::ConnectionEvent(_, event)) => {
+                        if let Some((_, connection)) = &mut self.connection {
+                            connection.handle_event(event);
+                        }
+                    }
+                    Some(DatagramEvent::NewConnection(incoming)) => {
+                        let accepted = self.endpoint.accept(incoming, now, &mut answer, None);
+                        self.connection = accepted.ok();
+                    }
+                    Some(DatagramEvent::Response(_)) | None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what there is. False if the socket is full.
+    fn put(&mut self, now: Instant) -> bool {
+        let Some((_, connection)) = &mut self.connection else {
+            return true;
+        };
+        loop {
+            if self.unsent.is_none() {
+                let mut buffer = Vec::with_capacity(65_535);
+                let segments = (65_507 / usize::from(connection.current_mtu())).max(1);
+                let segments = segments.min(self.state.max_gso_segments());
+                let Some(transmit) = connection.poll_transmit(now, segments, &mut buffer) else {
+                    return true;
+                };
+                self.unsent = Some((transmit, buffer));
+            }
+            let Some((transmit, buffer)) = &self.unsent else {
+                return true;
+            };
+            let datagrams = quinn_udp::Transmit {
+                destination: transmit.destination,
+                ecn: None,
+                contents: &buffer[..transmit.size],
+                segment_size: transmit.segment_size,
+                src_ip: transmit.src_ip,
+            };
+            match self
+                .state
+                .try_send(self.socket.get_ref().into(), &datagrams)
+            {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                Ok(()) | Err(_) => self.unsent = None,
+            }
+        }
     }
 }
 

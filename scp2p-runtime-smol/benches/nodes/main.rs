@@ -107,10 +107,7 @@ fn download(plan: &Plan) {
     });
     for _ in 0..plan.rounds {
         for (by, packet_max, _, seeder, link, bare, node) in &mut cases {
-            bare.push(match by {
-                Transport::Quic => measured(|| bare::quic(bytes, packet_max.unwrap_or(u16::MAX))),
-                Transport::Tcp => measured(|| bare::tls(bytes)),
-            });
+            bare.push(roles::bare(*by, bytes, packet_max.unwrap_or(u16::MAX)));
             let follower = Follower::start(dir.path(), *by, *packet_max, seeder);
             follower.follow(std::slice::from_ref(link));
             node.push(measured(|| follower.fetch(std::slice::from_ref(link))));

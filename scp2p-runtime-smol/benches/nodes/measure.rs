@@ -1,5 +1,8 @@
 //! Time and processor time.
 
+use std::fmt;
+use std::num::ParseFloatError;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// How long something took.
@@ -7,6 +10,25 @@ pub struct Sample {
     wall: Duration,
     /// Of all threads of this process, in seconds.
     cpu: f64,
+}
+
+/// In seconds, for another process to read.
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.wall.as_secs_f64(), self.cpu)
+    }
+}
+
+impl FromStr for Sample {
+    type Err = ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Sample, ParseFloatError> {
+        let (wall, cpu) = text.split_once(' ').unwrap_or((text, "0"));
+        Ok(Sample {
+            wall: Duration::from_secs_f64(wall.parse()?),
+            cpu: cpu.parse()?,
+        })
+    }
 }
 
 /// Does it and says how long it took.

@@ -1,4 +1,5 @@
-//! Two processes that each play one node, so that the memory of each is told apart.
+//! Processes that each play one part, so that the memory of nodes is told apart and bare streams
+//! share nothing with them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
 
-use super::measure::peak_memory;
+use super::bare;
+use super::measure::{Sample, measured, peak_memory};
 use super::node::{Follower, Seeder};
 
 /// The most memory that each process had, in MiB.
@@ -36,10 +38,33 @@ pub fn transfer(dir: &Path, by: Transport, file: &Path) -> Peaks {
     Peaks { seeder, follower }
 }
 
-/// What a process does that was started by [`transfer`].
+/// Has a process move bytes over a bare stream.
+pub fn bare(by: Transport, bytes: u64, packet_max: u16) -> Sample {
+    let mut child = role(&[
+        "bare",
+        scheme(by),
+        &bytes.to_string(),
+        &packet_max.to_string(),
+    ]);
+    let sample = line(&mut BufReader::new(child.stdout.take().expect("piped")));
+    child.wait().expect("a child");
+    sample.parse().expect("a sample")
+}
+
+/// What a process does that was started by one of the above.
 pub fn play(mut args: impl Iterator<Item = String>) {
     let mut next = || args.next().expect("an argument");
     let role = next();
+    if role == "bare" {
+        let by = next();
+        let bytes = next().parse().expect("a number");
+        let packet_max = next().parse().expect("a number");
+        let sample = measured(|| match by.as_str() {
+            "quic" => bare::quic(bytes, packet_max),
+            _ => bare::tls(bytes),
+        });
+        return println!("{sample}");
+    }
     let dir = PathBuf::from(next());
     let by = match next().as_str() {
         "quic" => Transport::Quic,

@@ -1,14 +1,16 @@
 //! Peers that come, say who they are, and go.
 
 use std::io::{self, Error, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_lite::future::block_on;
-use quinn::VarInt;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, VarInt};
 use scp2p_proto::event::Event;
 use scp2p_proto::io::Transport;
 use scp2p_proto::keys::Keys;
@@ -16,8 +18,8 @@ use scp2p_proto::session::{EXPORTER_LABEL, Initiator, Params};
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{Capabilities, Profile};
 
-use super::bare;
 use super::node::{Seeder, count};
+use super::{bare, tls};
 
 /// As many come at once.
 const AT_ONCE: usize = 8;
@@ -62,12 +64,13 @@ fn over_tls(to: SocketAddr, n: u32) -> io::Result<()> {
 }
 
 fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
-    bare::end(|runtime| async move {
-        let endpoint = bare::endpoint(runtime, None, super::ETHERNET);
-        let client = bare::quic_client(super::ETHERNET);
+    let crypto = QuicClientConfig::try_from(tls::client()).expect("an initial suite");
+    let client = ClientConfig::new(Arc::new(crypto));
+    smol::block_on(async {
+        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         while let Some(n) = take() {
             let connection = endpoint
-                .connect_with(client.clone(), to, super::tls::NAME)
+                .connect_with(client.clone(), to, tls::NAME)
                 .expect("a dial")
                 .await
                 .expect("a connection");
@@ -88,7 +91,6 @@ fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
             receiving.read_exact(&mut head).await.expect("a greeting");
             connection.close(VarInt::from_u32(0), b"");
         }
-        endpoint.wait_idle().await;
     });
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn_proto::congestion::CubicConfig;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
@@ -28,6 +29,8 @@ pub(super) const FULL_WINDOW: u32 = 2 * STREAM_WINDOW + FIRST_WINDOW;
 /// Unacknowledged bytes kept for retransmission. More than a peer of ours has window for on its
 /// bulk lane, so that control frames always find a place.
 const SEND_WINDOW: u64 = 12 << 20;
+/// Packets that may be under way before anything was acknowledged.
+const INITIAL_PACKETS: u64 = 10;
 /// The largest datagram payload that is accepted; the protocol's own limit.
 const PAYLOAD_MAX: u16 = 65_527;
 /// IPv6 and UDP headers.
@@ -89,7 +92,13 @@ fn transport(payload_max: u16, is_loopback: bool, bidi: u32) -> TransportConfig 
     let idle = IdleTimeout::try_from(IDLE).expect("the idle time is in range");
     let mut config = TransportConfig::default();
     if is_loopback {
-        config.initial_mtu(payload_max).mtu_discovery_config(None);
+        // The default window may be smaller than one such packet, which then never leaves.
+        let mut cubic = CubicConfig::default();
+        cubic.initial_window(INITIAL_PACKETS * u64::from(payload_max));
+        config
+            .initial_mtu(payload_max)
+            .mtu_discovery_config(None)
+            .congestion_controller_factory(Arc::new(cubic));
     } else {
         let mut mtu_discovery = MtuDiscoveryConfig::default();
         mtu_discovery.upper_bound(payload_max);
