@@ -11,12 +11,8 @@ use scp2p_proto::storage::LocalPath;
 
 fn publish(world: &mut World, number: usize, name: &str, path: &str) -> (u64, ShareLink) {
     let publish = Publish {
-        name: name.into(),
-        paths: vec![LocalPath(path.into())],
         title: Some("Title".into()),
-        description: None,
-        tags: None,
-        visibility: None,
+        ..Publish::new(name, vec![LocalPath(path.into())])
     };
     match world.run(number, Command::Publish(publish)) {
         Ok(Reply::Published { seq, link, .. }) => (seq, link),
@@ -92,14 +88,7 @@ fn a_restarted_publisher_goes_on_with_the_next_number() {
 fn what_is_not_there_is_not_published() {
     let mut world = World::new();
     let publisher = world.add(&[]);
-    let missing = Publish {
-        name: "share".into(),
-        paths: vec![LocalPath("/nothing".into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    };
+    let missing = Publish::new("share", vec![LocalPath("/nothing".into())]);
     let result = world.run(publisher, Command::Publish(missing));
     assert!(matches!(result, Err(CommandError::Store(_))), "{result:?}");
 }

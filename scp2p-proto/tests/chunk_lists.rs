@@ -55,14 +55,7 @@ fn scene(listed: &[u8], serves: &[&[u8]]) -> Scene {
     let disk = &mut world.hosts[publisher].disk;
     disk.put(FILE, truth());
     disk.lie = Some((FILE.into(), listed.to_vec()));
-    let publish = Publish {
-        name: "share".into(),
-        paths: vec![LocalPath("/files".into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    };
+    let publish = Publish::new("share", vec![LocalPath("/files".into())]);
     let Ok(Reply::Published { link, share, .. }) = world.run(publisher, Command::Publish(publish))
     else {
         panic!("not published")

@@ -9,14 +9,7 @@ use scp2p_proto::command::{Command, CommandError, Publish};
 use scp2p_proto::storage::{Batch, LocalPath, RowOp, Table};
 
 fn publish() -> Command {
-    Command::Publish(Publish {
-        name: "share".into(),
-        paths: vec![LocalPath("/files".into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    })
+    Command::Publish(Publish::new("share", vec![LocalPath("/files".into())]))
 }
 
 fn touches(batch: &Batch, table: Table) -> bool {

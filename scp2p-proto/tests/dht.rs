@@ -15,14 +15,7 @@ fn a_share_is_found_days_after_its_last_revision() {
     let publisher = world.add(&[hub]);
     world.hosts[publisher].disk.put("/files/a", "one");
     world.pass(Duration::from_secs(2));
-    let publish = Publish {
-        name: "share".into(),
-        paths: vec![LocalPath("/files".into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    };
+    let publish = Publish::new("share", vec![LocalPath("/files".into())]);
     let link = match world.run(publisher, Command::Publish(publish)) {
         Ok(Reply::Published { link, .. }) => link,
         other => panic!("{other:?}"),

@@ -27,14 +27,7 @@ fn published(world: &mut World) -> (usize, usize, usize, ShareId) {
             .put(&format!("/files/{size}"), bytes(size, 0));
     }
     world.pass(Duration::from_secs(2));
-    let publish = Publish {
-        name: "share".into(),
-        paths: vec![LocalPath("/files".into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    };
+    let publish = Publish::new("share", vec![LocalPath("/files".into())]);
     let Ok(Reply::Published { link, share, .. }) = world.run(publisher, Command::Publish(publish))
     else {
         panic!("not published")

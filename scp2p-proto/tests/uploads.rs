@@ -38,14 +38,7 @@ fn scene(askers: usize) -> (World, usize, Vec<usize>) {
 }
 
 fn publish(world: &mut World, node: usize, name: &str, folder: &str) {
-    let publish = Publish {
-        name: name.into(),
-        paths: vec![LocalPath(folder.into())],
-        title: None,
-        description: None,
-        tags: None,
-        visibility: None,
-    };
+    let publish = Publish::new(name, vec![LocalPath(folder.into())]);
     world
         .run(node, Command::Publish(publish))
         .expect("published");

@@ -417,9 +417,7 @@ mod tests {
         let mut moved = told.clone();
         moved.addrs[0].port += 1;
         lookup.on_reply(&teller.key, alloc::vec![told.clone(), moved.clone()]);
-        let Next::Query(again) = lookup.next() else {
-            panic!("not asked again")
-        };
-        assert_eq!(again.addrs, [told.addrs[0].clone(), moved.addrs[0].clone()]);
+        let addrs = [told.addrs[0].clone(), moved.addrs[0].clone()];
+        assert!(matches!(lookup.next(), Next::Query(again) if again.addrs == addrs));
     }
 }

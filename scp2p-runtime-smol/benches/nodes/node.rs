@@ -48,14 +48,7 @@ impl Seeder {
         // Names have no place for slashes, and folders of a measurement differ in their last letters.
         let name = name.replace('/', " ");
         let name = name[name.len().saturating_sub(64)..].to_owned();
-        let publish = Publish {
-            name,
-            paths: vec![local(path)],
-            title: None,
-            description: None,
-            tags: None,
-            visibility: None,
-        };
+        let publish = Publish::new(name, vec![local(path)]);
         let published = block_on(self.runtime.handle().publish(publish));
         published.expect("a revision").link
     }
