@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use measure::{Series, measured};
 use node::{Follower, Seeder};
+use roles::SeederProcess;
 
 /// The packets of ordinary networks, in bytes.
 const ETHERNET: u16 = 1500;
@@ -80,41 +81,27 @@ fn download(plan: &Plan) {
     let file = random_file(dir.path(), plan.mib);
     let bytes = plan.mib << 20;
     let mut cases = [
+        (Transport::Quic, ETHERNET, "QUIC, packets of 1500 bytes"),
         (
             Transport::Quic,
-            Some(ETHERNET),
-            "QUIC, packets of 1500 bytes",
-        ),
-        (
-            Transport::Quic,
-            None,
+            u16::MAX,
             "QUIC, packets as large as loopback takes",
         ),
-        (Transport::Tcp, None, "TLS over TCP"),
+        (Transport::Tcp, u16::MAX, "TLS over TCP"),
     ]
     .map(|(by, packet_max, name)| {
-        let seeder = Seeder::start(dir.path(), by, packet_max);
-        let link = seeder.publish("file", &file);
-        (
-            by,
-            packet_max,
-            name,
-            seeder,
-            link,
-            Series::default(),
-            Series::default(),
-        )
+        let seeder = SeederProcess::start(dir.path(), by, packet_max, &file);
+        let (bare, node) = (Series::default(), Series::default());
+        (by, packet_max, name, seeder, bare, node)
     });
     for _ in 0..plan.rounds {
-        for (by, packet_max, _, seeder, link, bare, node) in &mut cases {
-            bare.push(roles::bare(*by, bytes, packet_max.unwrap_or(u16::MAX)));
-            let follower = Follower::start(dir.path(), *by, *packet_max, seeder);
-            follower.follow(std::slice::from_ref(link));
-            node.push(measured(|| follower.fetch(std::slice::from_ref(link))));
+        for (by, packet_max, _, seeder, bare, node) in &mut cases {
+            bare.push(roles::bare(*by, bytes, *packet_max));
+            node.push(seeder.transfer().sample);
         }
     }
     println!("download of {} MiB", plan.mib);
-    for (_, _, name, _, _, bare, node) in &cases {
+    for (_, _, name, _, bare, node) in &cases {
         println!("  {name}");
         println!("    bare stream     {}", bare.throughput(plan.mib));
         println!("    node to disk    {}", node.throughput(plan.mib));
@@ -129,10 +116,10 @@ fn memory(plan: &Plan) {
     let file = random_file(dir.path(), mib);
     println!("peak memory, file of {mib} MiB");
     for by in [Transport::Quic, Transport::Tcp] {
-        let peaks = roles::transfer(dir.path(), by, &file);
+        let peaks = SeederProcess::start(dir.path(), by, u16::MAX, &file).transfer();
         println!(
             "  {by}: publisher {:.0} MiB, downloader {:.0} MiB",
-            peaks.seeder, peaks.follower
+            peaks.seeder_peak, peaks.follower_peak
         );
     }
 }
@@ -185,6 +172,7 @@ fn small_files(plan: &Plan) {
         })
         .collect();
     let mut series = Series::default();
+    let mut kept = Vec::new();
     for _ in 0..plan.rounds {
         let seeder = Seeder::start(dir.path(), Transport::Quic, None);
         let follower = Follower::start(dir.path(), Transport::Quic, None, &seeder);
@@ -196,6 +184,8 @@ fn small_files(plan: &Plan) {
             follower.follow(&links);
             follower.fetch(&links);
         }));
+        // For seconds after files are deleted, ext4 takes long to make as many.
+        kept.push(follower.stop());
     }
     let files = (SHARES * FILES) as f64;
     println!("{SHARES} shares of {FILES} files of 1 KiB, from publishing to the other disk");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// How long something took.
 pub struct Sample {
     wall: Duration,
-    /// Of all threads of this process, in seconds.
-    cpu: f64,
+    /// Processor time in seconds.
+    pub cpu: f64,
 }
 
 /// In seconds, for another process to read.
@@ -72,7 +72,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn cpu_seconds() -> f64 {
+/// Processor time of this process so far.
+pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

@@ -25,7 +25,7 @@ pub struct Seeder {
 pub struct Follower {
     runtime: Runtime,
     target: TempDir,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Seeder {
@@ -84,7 +84,7 @@ impl Follower {
         Follower {
             runtime,
             target: tempfile::tempdir_in(dir).expect("a folder"),
-            _data: data,
+            data,
         }
     }
 
@@ -101,6 +101,11 @@ impl Follower {
             })
             .await;
         });
+    }
+
+    /// Ends the node; its folders are deleted when what is returned is dropped.
+    pub fn stop(self) -> [TempDir; 2] {
+        [self.target, self.data]
     }
 
     /// Downloads all of these shares, each into a folder of its own.

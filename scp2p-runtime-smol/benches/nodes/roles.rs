@@ -1,41 +1,96 @@
-//! Processes that each play one part, so that the memory of nodes is told apart and bare streams
-//! share nothing with them.
+//! Processes that each play one part, as nodes do for their users: they share no memory, no reactor
+//! and no threads.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::str::FromStr;
 
 use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
 
 use super::bare;
-use super::measure::{Sample, measured, peak_memory};
+use super::measure::{Sample, cpu_seconds, measured, peak_memory};
 use super::node::{Follower, Seeder};
 
-/// The most memory that each process had, in MiB.
-pub struct Peaks {
-    pub seeder: f64,
-    pub follower: f64,
+/// A transfer between two processes.
+pub struct Transfer {
+    /// How long the fetch took, and the processor time of both processes meanwhile.
+    pub sample: Sample,
+    /// The most memory that the publisher had, in MiB.
+    pub seeder_peak: f64,
+    /// The most memory that the downloader had, in MiB.
+    pub follower_peak: f64,
 }
 
-/// Has one process publish the file and another fetch it.
-pub fn transfer(dir: &Path, by: Transport, file: &Path) -> Peaks {
-    let [dir, file] = [dir, file].map(|path| path.to_str().expect("a path in Unicode"));
-    let scheme = scheme(by);
-    let mut seeder = role(&["seeder", dir, scheme, file]);
-    let mut out = BufReader::new(seeder.stdout.take().expect("piped"));
-    let [link, addr] = [line(&mut out), line(&mut out)];
-    let mut follower = role(&["follower", dir, scheme, &link, &addr]);
-    let mut follower_out = BufReader::new(follower.stdout.take().expect("piped"));
-    let follower_peak = line(&mut follower_out);
-    drop(seeder.stdin.take());
-    let seeder_peak = line(&mut out);
-    for child in [&mut seeder, &mut follower] {
-        child.wait().expect("a child");
+/// A process that has published a file.
+pub struct SeederProcess {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    dir: String,
+    by: Transport,
+    packet_max: u16,
+    link: String,
+    addr: String,
+}
+
+impl SeederProcess {
+    pub fn start(dir: &Path, by: Transport, packet_max: u16, file: &Path) -> SeederProcess {
+        let [dir, file] = [dir, file].map(|path| path.to_str().expect("a path in Unicode"));
+        let mut child = role(&["seeder", dir, scheme(by), &packet_max.to_string(), file]);
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let [link, addr] = [line(&mut out), line(&mut out)];
+        SeederProcess {
+            child,
+            out,
+            dir: dir.to_owned(),
+            by,
+            packet_max,
+            link,
+            addr,
+        }
     }
-    let [seeder, follower] =
-        [seeder_peak, follower_peak].map(|peak| peak.parse().expect("a number of MiB"));
-    Peaks { seeder, follower }
+
+    /// Has another process fetch the file.
+    pub fn transfer(&mut self) -> Transfer {
+        let (_, cpu) = self.usage();
+        let packet_max = self.packet_max.to_string();
+        let mut follower = role(&[
+            "follower",
+            &self.dir,
+            scheme(self.by),
+            &packet_max,
+            &self.link,
+            &self.addr,
+        ]);
+        let mut out = BufReader::new(follower.stdout.take().expect("piped"));
+        let mut sample: Sample = parse(&line(&mut out));
+        let follower_peak = parse(&line(&mut out));
+        follower.wait().expect("a child");
+        let (seeder_peak, cpu_after) = self.usage();
+        sample.cpu += cpu_after - cpu;
+        Transfer {
+            sample,
+            seeder_peak,
+            follower_peak,
+        }
+    }
+
+    /// The process's peak of memory in MiB and its processor time in seconds.
+    fn usage(&mut self) -> (f64, f64) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("a pipe");
+        [(); 2].map(|()| parse(&line(&mut self.out))).into()
+    }
+}
+
+impl Drop for SeederProcess {
+    fn drop(&mut self) {
+        // The process ends when the pipe does.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
 }
 
 /// Has a process move bytes over a bare stream.
@@ -48,7 +103,7 @@ pub fn bare(by: Transport, bytes: u64, packet_max: u16) -> Sample {
     ]);
     let sample = line(&mut BufReader::new(child.stdout.take().expect("piped")));
     child.wait().expect("a child");
-    sample.parse().expect("a sample")
+    parse(&sample)
 }
 
 /// What a process does that was started by one of the above.
@@ -70,21 +125,23 @@ pub fn play(mut args: impl Iterator<Item = String>) {
         "quic" => Transport::Quic,
         _ => Transport::Tcp,
     };
+    let packet_max = Some(next().parse().expect("a number"));
     if role == "seeder" {
-        let seeder = Seeder::start(&dir, by, None);
+        let seeder = Seeder::start(&dir, by, packet_max);
         println!("{}", seeder.publish("file", Path::new(&next())));
         println!("{}", seeder.bootstrap(by));
         // The other process is done when the pipe is closed.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        for _ in std::io::stdin().lines() {
+            println!("{}\n{}", peak_memory(), cpu_seconds());
+        }
     } else {
         let link: ShareLink = next().parse().expect("a link");
         let from = next().parse().expect("an address");
-        let follower = Follower::start_from(&dir, by, None, from);
+        let follower = Follower::start_from(&dir, by, packet_max, from);
         follower.follow(std::slice::from_ref(&link));
-        follower.fetch(&[link]);
+        let sample = measured(|| follower.fetch(&[link]));
+        println!("{sample}\n{}", peak_memory());
     }
-    println!("{}", peak_memory());
-    std::io::stdout().flush().expect("a pipe");
 }
 
 fn role(args: &[&str]) -> Child {
@@ -101,6 +158,10 @@ fn line(out: &mut impl BufRead) -> String {
     let mut line = String::new();
     out.read_line(&mut line).expect("a pipe");
     line.trim().to_owned()
+}
+
+fn parse<T: FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().expect("what the other process measured")
 }
 
 fn scheme(by: Transport) -> &'static str {
