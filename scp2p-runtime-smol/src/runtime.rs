@@ -1,6 +1,7 @@
 //! A running node.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use async_channel::{Receiver, Sender};
+use futures_lite::future;
 use scp2p_proto::Node;
 use scp2p_proto::config::Config;
 use scp2p_proto::io::{HostEvent, Transport};
@@ -35,10 +37,8 @@ use crate::options::{Listening, Options, StartError};
 const ASKS_MAX: usize = 64;
 /// Changes of the host that wait for the driver.
 const HOST_EVENTS_MAX: usize = 4;
-/// One thread for the driver, which QUIC keeps busy, and one for the tasks of TLS links.
-const THREADS_MIN: usize = 2;
-/// TLS of more links at once than this is not worth a thread each.
-const THREADS_MAX: usize = 4;
+/// Threads for the tasks of TLS links; more links at once are not worth a thread each.
+const LINK_THREADS_MAX: usize = 3;
 /// Ports tried when the system is to choose one that all families can have.
 const PORT_TRIES: usize = 16;
 
@@ -114,13 +114,18 @@ impl Runtime {
         executor
             .spawn(tell_addresses(host_events, bound_ips(&listening)))
             .detach();
-        executor
-            .spawn(async move {
-                driver.run().await;
+        let (threads, stop) = async_channel::bounded(1);
+        start_thread("scp2p-driver", {
+            let stop = stop.clone();
+            async move {
+                let stopped = async {
+                    let _ = stop.recv().await;
+                };
+                future::or(driver.run(), stopped).await;
                 drop(driver_done);
-            })
-            .detach();
-        let threads = start_threads(&executor)?;
+            }
+        })?;
+        start_link_threads(&executor, &stop)?;
         Ok(Runtime {
             handle: Handle::new(asks, events),
             listening,
@@ -281,20 +286,30 @@ async fn tell_addresses(events: Sender<HostEvent>, bound: Vec<IpAddr>) {
     }
 }
 
-/// Threads that run the executor's tasks until what is returned is dropped.
-fn start_threads(executor: &Arc<Executor<'static>>) -> Result<Sender<()>, StartError> {
-    let (sender, stop) = async_channel::bounded::<()>(1);
-    let cores = thread::available_parallelism().map_or(THREADS_MIN, usize::from);
-    for n in 0..cores.clamp(THREADS_MIN, THREADS_MAX) {
+/// Threads that run the executor's tasks until the channel is closed.
+fn start_link_threads(
+    executor: &Arc<Executor<'static>>,
+    stop: &Receiver<()>,
+) -> Result<(), StartError> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..(cores - 1).clamp(1, LINK_THREADS_MAX) {
         let (executor, stop) = (executor.clone(), stop.clone());
-        thread::Builder::new()
-            .name(format!("scp2p-{n}"))
-            .spawn(move || {
-                let _ = smol::block_on(executor.run(stop.recv()));
-            })
-            .map_err(|error| StartError::System {
-                reason: format!("no thread: {error}"),
-            })?;
+        start_thread("scp2p-links", async move {
+            let _ = executor.run(stop.recv()).await;
+        })?;
     }
-    Ok(sender)
+    Ok(())
+}
+
+fn start_thread(
+    name: &str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(|| smol::block_on(work))
+        .map(drop)
+        .map_err(|error| StartError::System {
+            reason: format!("no thread: {error}"),
+        })
 }

@@ -27,6 +27,7 @@ mod search;
 mod store;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod words;
 
 use std::fmt;
@@ -51,6 +52,7 @@ use pool::Pool;
 use resume::Resume;
 pub use search::{PAGE_MAX, SearchError, SearchHit, SearchPage, SearchQuery};
 use store::Store;
+use turns::Turns;
 
 /// Threads for rows, pieces and searches at least: some wait for the disk while others hash.
 const QUICK_THREADS_MIN: usize = 4;
@@ -202,6 +204,7 @@ impl Threads {
         let shared = Shared {
             store,
             parts,
+            turns: Turns::default(),
             index,
             quick,
             slow,
@@ -245,6 +248,7 @@ fn join(handles: impl IntoIterator<Item = JoinHandle<()>>) {
 struct Shared {
     store: Arc<Store>,
     parts: Arc<Parts>,
+    turns: Turns,
     index: IndexThread,
     quick: Pool,
     slow: Pool,
@@ -275,19 +279,32 @@ impl Shared {
     fn write(self: &Arc<Self>, id: WriteId, piece: PieceWrite) {
         let shared = self.clone();
         if self.parts.begin_write(&piece.part, piece.size) {
-            self.quick.run(move || shared.finish_write(id, &piece));
+            self.quick.run(move || shared.finish_write(id, piece));
             return;
         }
         // A queued batch may discard what this would write.
         self.then(move || {
             shared.parts.begin_ordered_write(&piece.part, piece.size);
             let quick = shared.quick.clone();
-            quick.run(move || shared.finish_write(id, &piece));
+            quick.run(move || shared.finish_write(id, piece));
         });
     }
 
-    fn finish_write(&self, id: WriteId, piece: &PieceWrite) {
-        let result = parts::write_piece(piece);
+    /// Checks a piece and writes it if it is right, and pieces that came to wait for their turn.
+    fn finish_write(&self, id: WriteId, piece: PieceWrite) {
+        if !piece.is_right() {
+            return self.written(id, &piece, Err(WriteError::WrongBytes));
+        }
+        let Some(mut turn) = self.turns.join(id, piece) else {
+            return;
+        };
+        while let Some((id, piece)) = turn.next() {
+            let result = parts::put(&piece).map_err(WriteError::Store);
+            self.written(id, &piece, result);
+        }
+    }
+
+    fn written(&self, id: WriteId, piece: &PieceWrite, result: Result<(), WriteError>) {
         self.parts.end_write(&piece.part);
         let _ = self.events.try_send(DiskEvent::Written(id, result));
     }

@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pwrite};
 use scp2p_proto::path::PART_SUFFIX;
-use scp2p_proto::storage::{Batch, PartRef, PieceWrite, StoreError, WriteError};
+use scp2p_proto::storage::{Batch, PartRef, PieceWrite, StoreError};
 
 use super::beneath::{Root, ancestors};
 use super::error::{beneath, place};
@@ -21,14 +21,6 @@ use super::files::{is_plain, size_of};
 /// that takes about as long as flushing a few files one by one.
 const ONE_BY_ONE_MAX: usize = 8;
 
-/// Checks a piece and writes it to its place in the part file. Nothing is written if the piece is wrong.
-pub(super) fn write_piece(piece: &PieceWrite) -> Result<(), WriteError> {
-    if !piece.is_right() {
-        return Err(WriteError::WrongBytes);
-    }
-    put(piece).map_err(WriteError::Store)
-}
-
 /// The chaining value of one chunk that starts at `offset` of a longer content.
 pub(super) fn subtree(chunk: &[u8], offset: u64) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
@@ -37,7 +29,8 @@ pub(super) fn subtree(chunk: &[u8], offset: u64) -> [u8; 32] {
     hasher.finalize_non_root()
 }
 
-fn put(piece: &PieceWrite) -> Result<(), StoreError> {
+/// Writes a piece, which was found right, to its place in the part file.
+pub(super) fn put(piece: &PieceWrite) -> Result<(), StoreError> {
     let PartRef { root, rel } = &piece.part;
     let failed = |error| beneath(root, rel, error);
     let end = piece.offset.checked_add(piece.data.len() as u64);
