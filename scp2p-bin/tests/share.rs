@@ -143,7 +143,7 @@ fn those_who_finished_share_the_load_and_outlive_the_publisher() {
 
 #[test]
 fn a_download_killed_ten_times_fetches_little_twice() {
-    const SIZE: usize = 192 << 20;
+    const SIZE: usize = 512 << 20;
     let (publisher, folder, link) = publisher(Settings::default(), &[("big", content(SIZE, 4))]);
     let mut node = follow(&link, Settings::default());
     let out = node.folder("out");

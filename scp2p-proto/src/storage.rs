@@ -117,7 +117,8 @@ pub struct Batch {
     pub urgent: bool,
     /// Partial downloads to delete. A missing one is no error.
     pub discard: Vec<PartRef>,
-    /// Partial downloads whose written pieces are made durable before `finish` and `rows`.
+    /// Partial downloads whose pieces that were answered as written are made durable before `finish`
+    /// and `rows`.
     pub sync: Vec<PartRef>,
     /// Complete downloads to make durable and move to their names.
     pub finish: Vec<PartRef>,

@@ -19,6 +19,7 @@ mod hash;
 mod index;
 mod lock;
 mod parts;
+mod pieces;
 mod pool;
 mod query;
 mod resume;
@@ -48,6 +49,7 @@ use hash::HashLoad;
 use index::IndexThread;
 use lock::DirLock;
 use parts::Parts;
+use pieces::PieceWriter;
 use pool::Pool;
 use resume::Resume;
 pub use search::{PAGE_MAX, SearchError, SearchHit, SearchPage, SearchQuery};
@@ -298,8 +300,9 @@ impl Shared {
         let Some(mut turn) = self.turns.join(id, piece) else {
             return;
         };
+        let mut writer = PieceWriter::default();
         while let Some((id, piece)) = turn.next() {
-            let result = parts::put(&piece).map_err(WriteError::Store);
+            let result = writer.put(&piece).map_err(WriteError::Store);
             self.written(id, &piece, result);
         }
     }

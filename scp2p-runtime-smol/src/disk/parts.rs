@@ -9,9 +9,9 @@ use rustix::fs::{
     AtFlags, OFlags, RenameFlags, fstat, fsync, ftruncate, renameat, renameat_with, statat, syncfs,
     unlinkat,
 };
-use rustix::io::{Errno, pwrite};
+use rustix::io::Errno;
 use scp2p_proto::path::PART_SUFFIX;
-use scp2p_proto::storage::{Batch, PartRef, PieceWrite, StoreError};
+use scp2p_proto::storage::{Batch, PartRef, StoreError};
 
 use super::beneath::{Root, ancestors};
 use super::error::{beneath, place};
@@ -27,34 +27,6 @@ pub(super) fn subtree(chunk: &[u8], offset: u64) -> [u8; 32] {
     hasher.set_input_offset(offset);
     hasher.update(chunk);
     hasher.finalize_non_root()
-}
-
-/// Writes a piece, which was found right, to its place in the part file.
-pub(super) fn put(piece: &PieceWrite) -> Result<(), StoreError> {
-    let PartRef { root, rel } = &piece.part;
-    let failed = |error| beneath(root, rel, error);
-    let end = piece.offset.checked_add(piece.data.len() as u64);
-    if end.is_none_or(|end| end > piece.size) {
-        return Err(failed(Errno::FBIG));
-    }
-    let folder = Root::open_or_create(root)?;
-    let file = folder
-        .create_at(&part_name(&piece.part), WRITE)
-        .map_err(failed)?;
-    check_own(&piece.part, &file)?;
-    let (mut data, mut at) = (&piece.data[..], piece.offset);
-    while !data.is_empty() {
-        match pwrite(&file, data, at) {
-            Ok(0) => return Err(StoreError::Full),
-            Ok(written) => {
-                data = &data[written..];
-                at += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Ok(())
 }
 
 /// Does the file work of batches that are independent of each other: discards all, then makes
@@ -251,10 +223,10 @@ impl Syncer {
     }
 }
 
-const WRITE: OFlags = OFlags::WRONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+pub(super) const WRITE: OFlags = OFlags::WRONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// The place of a part file below its root.
-fn part_name(part: &PartRef) -> String {
+pub(super) fn part_name(part: &PartRef) -> String {
     format!("{}{PART_SUFFIX}", part.rel)
 }
 
@@ -268,7 +240,7 @@ pub(super) fn check_own(part: &PartRef, file: &OwnedFd) -> Result<u64, StoreErro
     Ok(size_of(&stat))
 }
 
-/// What is going on with which part: batches and pieces of one part wait for each other.
+/// What is going on with which part: pieces of a part and batches that take it away wait for each other.
 #[derive(Default)]
 pub(super) struct Parts {
     uses: Mutex<BTreeMap<PartRef, PartUse>>,
@@ -279,7 +251,7 @@ pub(super) struct Parts {
 struct PartUse {
     /// Pieces handed to a thread.
     writes: u32,
-    /// Batches queued with file work on it.
+    /// Batches queued that take it away.
     batches: u32,
     /// How large it becomes, known since it was resumed or written.
     size: Option<u64>,
@@ -329,15 +301,15 @@ impl Parts {
     /// Counts a batch in.
     pub(super) fn begin_batch(&self, batch: &Batch) {
         let mut uses = self.lock();
-        for part in parts_of(batch) {
+        for part in taken_by(batch) {
             uses.entry(part.clone()).or_default().batches += 1;
         }
     }
 
-    /// Waits for the pieces of the batch's parts that were handed to a thread.
+    /// Waits for pieces, handed to a thread, of parts that the batch takes away.
     pub(super) fn wait_written(&self, batch: &Batch) {
         let mut uses = self.lock();
-        while parts_of(batch).any(|part| uses.get(part).is_some_and(|part| part.writes > 0)) {
+        while taken_by(batch).any(|part| uses.get(part).is_some_and(|part| part.writes > 0)) {
             uses = self
                 .written
                 .wait(uses)
@@ -348,7 +320,7 @@ impl Parts {
     /// Counts a batch out.
     pub(super) fn end_batch(&self, batch: &Batch) {
         let mut uses = self.lock();
-        for part in parts_of(batch) {
+        for part in taken_by(batch) {
             if let Some(state) = uses.get_mut(part) {
                 state.batches = state.batches.saturating_sub(1);
                 if state.is_idle() {
@@ -358,7 +330,7 @@ impl Parts {
         }
     }
 
-    /// Whether any batch with file work is queued.
+    /// Whether any batch is queued that takes a part away.
     pub(super) fn any_batch(&self) -> bool {
         self.lock().values().any(|part| part.batches > 0)
     }
@@ -383,6 +355,7 @@ impl Parts {
     }
 }
 
-fn parts_of(batch: &Batch) -> impl Iterator<Item = &PartRef> {
-    batch.discard.iter().chain(&batch.sync).chain(&batch.finish)
+/// What a batch takes away. Making durable what is written is no reason for others to wait.
+fn taken_by(batch: &Batch) -> impl Iterator<Item = &PartRef> {
+    batch.discard.iter().chain(&batch.finish)
 }

@@ -10,10 +10,12 @@ const REQUEST_COST: u64 = 2048;
 const CHUNK: u64 = CHUNK_LEN as u64;
 const LEAST: u64 = 2 * CHUNK;
 const MOST: u64 = 64 * CHUNK;
-/// More is asked for while less than this waits in queues on the way, less when it is more. It
-/// keeps the way full between two looks at it and is what a killed download fetches twice.
-const QUEUED_LEAST: u64 = 2 * CHUNK;
-const QUEUED_MOST: u64 = 4 * CHUNK;
+/// Less is asked for when more than this waits in queues on the way, more when it is less than half
+/// of it. It keeps the way full between two looks at it, and is what a killed download fetches twice:
+/// so it is a small part of what was delivered, within bounds.
+const QUEUED_PART: u64 = 16;
+const QUEUED_FIRST: u64 = 4 * CHUNK;
+const QUEUED_MOST: u64 = 6 * CHUNK;
 /// Latency that was measured longer ago is measured anew: the way may have changed.
 const LATENCY_AGE: Duration = Duration::from_secs(10);
 /// Latency is the smallest of this time, as any one chunk may have met a busy host.
@@ -146,10 +148,11 @@ impl Window {
         let waited = micros(took.saturating_sub(self.latency));
         let queued = self.cost.saturating_mul(waited) / micros(took);
         let part = |amount: u64| amount.saturating_mul(cost(sent.len)) / self.limit;
-        self.is_new &= queued < QUEUED_LEAST;
-        self.limit = if queued > QUEUED_MOST {
-            self.limit.saturating_sub(part(queued - QUEUED_MOST))
-        } else if queued < QUEUED_LEAST && self.cost.saturating_mul(2) > self.limit {
+        let most = (self.delivered / QUEUED_PART).clamp(QUEUED_FIRST, QUEUED_MOST);
+        self.is_new &= queued < most / 2;
+        self.limit = if queued > most {
+            self.limit.saturating_sub(part(queued - most))
+        } else if queued < most / 2 && self.cost.saturating_mul(2) > self.limit {
             let step = if self.is_new { self.limit } else { CHUNK };
             self.limit.saturating_add(part(step))
         } else {
@@ -279,7 +282,25 @@ mod tests {
     fn on_one_host_little_is_under_way() {
         let (under_way, rate) = settled(Duration::from_micros(100), 400_000_000, CHUNK_LEN);
         assert!(rate > 360_000_000, "{rate}");
-        assert!(under_way <= 6 * (CHUNK + REQUEST_COST), "{under_way}");
+        assert!(under_way <= 18 * (CHUNK + REQUEST_COST), "{under_way}");
+    }
+
+    /// What is under way is lost by a kill.
+    #[test]
+    fn little_is_under_way_before_much_came() {
+        let mut window = Window::new(false);
+        let mut way = VecDeque::new();
+        let mut now = Time(1);
+        for _ in 0..256 {
+            while window.has_room() {
+                way.push_back(window.send(CHUNK_LEN, now));
+            }
+            let most = (window.delivered / QUEUED_PART).max(QUEUED_FIRST);
+            assert!(window.cost <= most + 2 * (CHUNK + REQUEST_COST));
+            now = now + Duration::from_micros(600);
+            let sent = way.pop_front().expect("a window has room for one request");
+            window.deliver(&sent, now);
+        }
     }
 
     #[test]
@@ -287,7 +308,7 @@ mod tests {
         let (busy, latency) = (Duration::from_secs(1), Duration::from_micros(100));
         let (under_way, rate) = settled_after(busy, latency, 400_000_000, CHUNK_LEN);
         assert!(rate > 340_000_000, "{rate}");
-        assert!(under_way <= 6 * (CHUNK + REQUEST_COST), "{under_way}");
+        assert!(under_way <= 18 * (CHUNK + REQUEST_COST), "{under_way}");
     }
 
     #[test]

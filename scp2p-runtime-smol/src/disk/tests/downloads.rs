@@ -97,6 +97,44 @@ fn places() -> (TempDir, PathBuf, Rig) {
 }
 
 #[test]
+fn pieces_of_files_in_one_folder_are_written_side_by_side() {
+    const CHUNKS: usize = 16;
+    let (_dir, root, rig) = places();
+    let data = bytes((CHUNKS - 1) * CHUNK + 200_003);
+    let parts = ["film", "song"].map(|name| part(&root, name));
+    for part in &parts {
+        assert_eq!(resume(&rig, part, &data), Ok(Resumed::Fresh));
+        assert_eq!(rig.write(piece(part, &data, 0)), Ok(()));
+    }
+    for index in (1..CHUNKS).rev() {
+        for part in &parts {
+            let id = WriteId(rig.id());
+            rig.disk.write(id, piece(part, &data, index));
+        }
+        let sync = Batch {
+            urgent: true,
+            sync: parts.to_vec(),
+            ..Batch::default()
+        };
+        rig.disk.commit(CommitId(rig.id()), sync);
+    }
+    for _ in 0..(CHUNKS - 1) * 3 {
+        let event = rig.next();
+        assert!(
+            matches!(
+                event,
+                DiskEvent::Written(_, Ok(())) | DiskEvent::Committed(_, Ok(()))
+            ),
+            "{event:?}"
+        );
+    }
+    for part in &parts {
+        assert_eq!(rig.commit(finish(part)), Ok(()));
+        assert!(fs::read(root.join(part.rel.as_str())).expect("file") == data);
+    }
+}
+
+#[test]
 fn pieces_become_a_file() {
     let (_dir, root, rig) = places();
     let (part, data) = (part(&root, "a/b/film.mkv"), bytes(3 * CHUNK + 5));
