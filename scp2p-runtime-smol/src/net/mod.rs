@@ -23,8 +23,9 @@ pub(crate) const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) const CONTROL_ROOM: u32 = 2 << 20;
 /// Room of a bulk lane: enough chunks that the transport never waits for the disk.
 pub(crate) const BULK_ROOM: u32 = 4 << 20;
-/// Bytes given to the node at a time, so that no link keeps others waiting.
-pub(crate) const READ_MAX: usize = 64 << 10;
+/// Bytes given to the node at a time, so that no link keeps others waiting: a chunk's worth, as each
+/// time may wake another thread.
+pub(crate) const READ_MAX: usize = 256 << 10;
 /// Accepted links of a transport whose handshake is not finished, in all: each may hold a
 /// descriptor, of which a process often has 1024.
 pub(crate) const HALF_OPEN_MAX: usize = 384;

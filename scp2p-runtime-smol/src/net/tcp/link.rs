@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ use super::{Report, ToLink};
 /// Encrypted bytes that may wait for the socket: enough that a write is worth its system call.
 const ENCRYPTED_MAX: u64 = 256 << 10;
 /// Bytes asked of the socket at a time.
-const SOCKET_READ: usize = 64 << 10;
+const SOCKET_READ: usize = 128 << 10;
 /// Wishes taken before the link's own work is looked after again.
 const WISHES_AT_ONCE: usize = 64;
 
@@ -94,6 +94,8 @@ pub(super) struct LinkTask {
     /// Bytes that the socket has taken since room was last given back.
     freed: u64,
     granted: u64,
+    /// Bytes of the last read.
+    came: usize,
     input: Input,
     phase: Phase,
 }
@@ -126,6 +128,7 @@ impl LinkTask {
             encrypted: 0,
             freed: u64::from(CONTROL_ROOM),
             granted: 0,
+            came: 0,
             input: Input::default(),
             phase: Phase::Open,
         }
@@ -250,13 +253,17 @@ impl LinkTask {
             return Ok(false);
         }
         let most = usize::try_from(self.granted).map_or(READ_MAX, |granted| granted.min(READ_MAX));
-        let mut plain = vec![0; most];
-        let mut len = 0;
+        // As much is likely to come as came last time.
+        let mut plain = Vec::with_capacity(self.came.min(most));
         let mut end = None;
-        while len < most && end.is_none() {
-            match self.tls.reader().read(&mut plain[len..]) {
-                Ok(0) => end = Some(LinkError::Closed),
-                Ok(more) => len += more,
+        while plain.len() < most && end.is_none() {
+            match self.tls.reader().fill_buf() {
+                Ok([]) => end = Some(LinkError::Closed),
+                Ok(decrypted) => {
+                    let taken = decrypted.len().min(most - plain.len());
+                    plain.extend_from_slice(&decrypted[..taken]);
+                    self.tls.reader().consume(taken);
+                }
                 Err(error) if is_blocked(&error) => match self.read_records(cx) {
                     Ok(true) => {}
                     Ok(false) => break,
@@ -266,10 +273,14 @@ impl LinkTask {
                 Err(_) => end = Some(LinkError::Closed),
             }
         }
-        if len > 0 {
-            self.granted -= len as u64;
-            let bytes = Bytes::copy_from_slice(&plain[..len]);
-            self.report(cx, LinkEvent::Bytes(Lane::Control, bytes));
+        if !plain.is_empty() {
+            self.granted -= plain.len() as u64;
+            self.came = plain.len();
+            // A large buffer is not kept for few bytes.
+            if plain.len() < plain.capacity() / 2 {
+                plain.shrink_to_fit();
+            }
+            self.report(cx, LinkEvent::Bytes(Lane::Control, Bytes::from(plain)));
             // An end is met again by the next read.
             return Ok(true);
         }
