@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_signal::{Signal, Signals};
 use futures_lite::{AsyncReadExt, FutureExt, StreamExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scp2p_runtime_smol::{Options, Runtime};
 use smol::Unblock;
 use smol::channel::{self, Receiver};
@@ -16,6 +17,9 @@ use crate::cli::NodeArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::{dirs, output};
+
+/// Links of both transports, half-open ones, clients, and files in work, with some to spare.
+const OPEN_FILES_MAX: u64 = 8192;
 
 /// Runs a node until it is told to stop.
 ///
@@ -28,6 +32,7 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
     Server::check_path(&control)?;
     dirs::prepare(&settings.data_dir)?;
     log_to_stderr(settings.log);
+    allow_open_files();
 
     let mut options = Options::new(&settings.data_dir);
     options.bind_quic = settings.bind_quic;
@@ -57,6 +62,22 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
     server.run(&node).or(stops.next()).await;
     stop(runtime, server, &mut stops).await;
     Ok(())
+}
+
+/// Takes as many open files as the system lets us have without asking, where links and clients may need
+/// more than processes usually begin with.
+fn allow_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let allowed = limits.maximum.unwrap_or(u64::MAX).min(OPEN_FILES_MAX);
+    let raised = Rlimit {
+        current: Some(allowed),
+        ..limits
+    };
+    if limits.current.is_some_and(|current| current < allowed)
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Prints the one line that tells programs and people that the node can be used.

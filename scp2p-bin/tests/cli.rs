@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Node, Settings, finish, run, scp2p, stderr, stdout, text, until};
@@ -446,4 +447,33 @@ fn the_event_stream_ends_with_the_node() {
         "not cut off but ended: {rest}"
     );
     assert_eq!(node.wait().code(), Some(0));
+}
+
+#[test]
+fn a_node_takes_the_open_files_that_it_may_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""])
+        .arg(scp2p().get_program())
+        .args(["node", "--stop-on-stdin-eof", "--bind-quic", "127.0.0.1:0"])
+        .args(["--bind-tcp", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut node = shell.spawn().expect("a shell");
+    let mut ready = String::new();
+    BufReader::new(node.stdout.take().expect("piped"))
+        .read_line(&mut ready)
+        .expect("a line");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", node.id())).expect("limits");
+    drop(node.stdin.take());
+    node.wait().expect("a process");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .expect("a limit of files");
+    let mut numbers = line.split_whitespace();
+    let soft = numbers.next().and_then(|soft| soft.parse::<u64>().ok());
+    assert!(soft.is_some_and(|soft| soft > 256), "{ready}: {line}");
 }
