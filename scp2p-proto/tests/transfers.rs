@@ -4,11 +4,12 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::World;
 use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{DownloadId, ShareId};
-use scp2p_proto::storage::LocalPath;
+use scp2p_proto::storage::{LocalPath, Table};
 use scp2p_proto::view::DownloadState;
 
 const SIZES: [usize; 6] = [0, 1, 262_143, 262_144, 262_145, 3_000_000];
@@ -113,6 +114,36 @@ fn a_killed_downloader_goes_on_where_it_was() {
     world.kill(subscriber);
     world.start(subscriber);
     finish(&mut world, subscriber, download);
+}
+
+/// Downloads are numbered one by one, and a number that a damaged row exhausts takes nobody's place.
+#[test]
+fn downloads_are_numbered() {
+    let mut world = World::new();
+    let (_, _, subscriber, share) = published(&mut world);
+    for number in 1..=2 {
+        let download = get(&mut world, subscriber, share);
+        assert_eq!(download, DownloadId(number));
+        finish(&mut world, subscriber, download);
+    }
+    world.kill(subscriber);
+    let disk = &mut world.hosts[subscriber].disk;
+    let rows = disk.table(Table::Downloads);
+    let (_, row) = rows
+        .into_iter()
+        .find(|(key, _)| **key == 1_u64.to_be_bytes())
+        .expect("a row");
+    let last = Bytes::copy_from_slice(&u64::MAX.to_be_bytes());
+    disk.set_row(Table::Downloads, last, Some(row));
+    world.start(subscriber);
+    world.until("a session", |world| {
+        world.node(subscriber).status().connected > 0
+    });
+    let fresh = [(); 2].map(|()| get(&mut world, subscriber, share));
+    assert_eq!(fresh, [DownloadId(0), DownloadId(3)]);
+    for download in fresh {
+        finish(&mut world, subscriber, download);
+    }
 }
 
 #[test]

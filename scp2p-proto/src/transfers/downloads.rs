@@ -125,6 +125,9 @@ enum Timer {
 /// All downloads.
 pub(super) struct Downloads {
     rng: Rng,
+    /// The newest download's.
+    last_id: u64,
+    /// Of requests.
     next: u64,
     jobs: BTreeMap<DownloadId, Job>,
     searches: BTreeMap<u64, Search>,
@@ -156,6 +159,7 @@ impl Downloads {
     pub(super) fn new(rng: Rng, saved: &Saved, now: Now) -> Downloads {
         let mut downloads = Downloads {
             rng,
+            last_id: 0,
             next: 0,
             jobs: BTreeMap::new(),
             searches: BTreeMap::new(),
@@ -447,7 +451,7 @@ impl Downloads {
                 continue;
             };
             let id = DownloadId(u64::from_be_bytes(*id));
-            self.next = self.next.max(id.0);
+            self.last_id = self.last_id.max(id.0);
             if rest.is_empty() {
                 if let Ok(mut job) = Job::from_row(row) {
                     job.moved = now.mono;

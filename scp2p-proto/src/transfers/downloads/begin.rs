@@ -65,9 +65,7 @@ impl Downloads {
             return cx.done(wish.op, Err(CommandError::Refused(first.clone())));
         }
         let share = wish.manifest.as_ref().map(|manifest| manifest.share);
-        // A damaged row may have said any number.
-        self.next = self.next.wrapping_add(1);
-        let id = DownloadId(self.next);
+        let id = self.fresh_id();
         let mut job = Job::new(wish.name, wish.root, share, cx.now.unix, items);
         job.begun = Some(Begun {
             op: wish.op,
@@ -76,6 +74,17 @@ impl Downloads {
         cx.put(Table::Downloads, job::job_key(id), job.row(job.state));
         cx.commit(Tag::Begun(id));
         self.jobs.insert(id, job);
+    }
+
+    fn fresh_id(&mut self) -> DownloadId {
+        loop {
+            // A damaged row may have said any number.
+            self.last_id = self.last_id.wrapping_add(1);
+            let id = DownloadId(self.last_id);
+            if !self.jobs.contains_key(&id) {
+                return id;
+            }
+        }
     }
 
     pub(super) fn on_begun(
