@@ -217,7 +217,11 @@ impl Session {
 
     /// `scp2p cancel`.
     pub async fn cancel(&self, id: u64) -> Result<(), Failure> {
-        let answer = |_: &_| format!("download {id} ended, its partial files are deleted\n");
+        let answer = |_: &_| {
+            format!(
+                "download {id} is no longer listed; complete files stay, partial ones are deleted\n"
+            )
+        };
         self.show(async |client| client.cancel(id).await, answer)
             .await
     }

@@ -21,6 +21,9 @@ const LATENCY_AGE: Duration = Duration::from_secs(10);
 /// Latency is the smallest of this time, as any one chunk may have met a busy host.
 const PROBE_TIME: Duration = Duration::from_millis(30);
 
+/// The first bytes came at once and tell no rate.
+const RATE_TIME_MIN: Duration = Duration::from_millis(100);
+
 /// What is under way at one peer, and how much may be. As in TCP Vegas, the limit follows what
 /// waits in queues: the part of what is under way that the latency of the way does not explain. Chunks
 /// count as delivered when they are on the disk.
@@ -205,6 +208,8 @@ fn cost(len: u32) -> u64 {
 pub(super) struct Meter {
     seconds: [u64; Meter::SPAN],
     last: u64,
+    /// When the first bytes came.
+    since: Option<Time>,
 }
 
 impl Meter {
@@ -212,18 +217,20 @@ impl Meter {
 
     pub(super) fn add(&mut self, bytes: u64, now: Time) {
         self.advance(now);
+        self.since.get_or_insert(now);
         if let Some(second) = self.seconds.first_mut() {
             *second = second.saturating_add(bytes);
         }
     }
 
-    /// The mean over the whole seconds of the span.
+    /// The mean over the span, or since the first bytes.
     pub(super) fn rate(&self, now: Time) -> u64 {
         let mut meter = self.clone();
         meter.advance(now);
         let past = meter.seconds.iter().skip(1);
         let part = now.0 % 1_000_000 / 1000;
-        let millis = (Meter::SPAN as u64 - 1) * 1000 + part;
+        let lasts = now.since(self.since.unwrap_or(now)).max(RATE_TIME_MIN);
+        let millis = ((Meter::SPAN as u64 - 1) * 1000 + part).min(micros(lasts) / 1000);
         let sum = past.fold(meter.seconds[0], |sum, second| sum.saturating_add(*second));
         sum.saturating_mul(1000) / millis
     }
@@ -354,5 +361,10 @@ mod tests {
         }
         assert!((900..=1100).contains(&meter.rate(Time(9_999_000))));
         assert_eq!(meter.rate(Time(20_000_000)), 0);
+        let mut meter = Meter::default();
+        for tenth in 0..=5 {
+            meter.add(100, Time(7_000_000 + tenth * 100_000));
+        }
+        assert_eq!(meter.rate(Time(7_500_000)), 1200);
     }
 }
