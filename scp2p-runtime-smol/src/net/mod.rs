@@ -23,6 +23,9 @@ pub(crate) const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) const CONTROL_ROOM: u32 = 2 << 20;
 /// Room of a bulk lane: enough chunks that the transport never waits for the disk.
 pub(crate) const BULK_ROOM: u32 = 4 << 20;
+/// Room is given back when this part of it was used, so that small frames do not cost an event each; the
+/// rest takes any frame.
+pub(crate) const ROOM_PARTS: u32 = 16;
 /// Bytes given to the node at a time, so that no link keeps others waiting: a chunk's worth, as each
 /// time may wake another thread.
 pub(crate) const READ_MAX: usize = 256 << 10;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quinn_proto::{Connection, FinishError, ReadError, StreamId, WriteError};
 use scp2p_proto::io::{Frame, Lane};
 
-use super::super::{BULK_ROOM, CONTROL_ROOM, READ_MAX};
+use super::super::{BULK_ROOM, CONTROL_ROOM, READ_MAX, ROOM_PARTS};
 
 /// Pieces at least as large as this are handed on as they came; smaller ones are joined, because
 /// each costs the node a step.
@@ -117,7 +117,7 @@ impl LaneState {
             return Some(self.room_max);
         }
         let freed = self.used - self.queued;
-        if freed == 0 || (self.queued > 0 && freed < u64::from(self.room_max / 16)) {
+        if freed < u64::from(self.room_max / ROOM_PARTS) {
             return None;
         }
         self.used = self.queued;

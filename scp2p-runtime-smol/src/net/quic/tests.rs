@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::net::mtu::Mtus;
-use crate::net::{BULK_ROOM, CONTROL_ROOM, HALF_OPEN_PER_IP_MAX};
+use crate::net::{BULK_ROOM, CONTROL_ROOM, HALF_OPEN_PER_IP_MAX, ROOM_PARTS};
 use scp2p_proto::io::{LinkError, LinkInfo};
 
 /// One end of the test network.
@@ -313,9 +313,10 @@ fn grants_bound_what_is_read() {
     assert_eq!(net.got(1, Lane::Bulk).len(), 300_000);
 }
 
-/// All room that was used comes back once the bytes are on their way, and no more.
+/// Room that was used comes back once the bytes are on their way, but for less than a part of it,
+/// and no more.
 #[test]
-fn room_is_given_back_exactly() {
+fn room_is_given_back() {
     let mut net = Net::new([127, 0, 0, 1]);
     let ids = net.open();
     net.grant_all(ids, 1 << 20);
@@ -333,9 +334,10 @@ fn room_is_given_back_exactly() {
     net.run(Duration::from_secs(30), |net| {
         net.got(1, Lane::Bulk).len() == total
     });
-    net.run(OPENING, |net| {
-        net.room(0, Lane::Bulk) == u64::from(BULK_ROOM) + total as u64
-    });
+    let all = u64::from(BULK_ROOM) + total as u64;
+    let part = u64::from(BULK_ROOM / ROOM_PARTS);
+    net.run(OPENING, |net| net.room(0, Lane::Bulk) > all - part);
+    assert!(net.room(0, Lane::Bulk) <= all);
 }
 
 /// What was sent before a close arrives, and then the other end hears that the link is closed.

@@ -16,7 +16,7 @@ use scp2p_proto::id::LinkId;
 use scp2p_proto::io::{DialError, Frame, Lane, LinkError, LinkEvent};
 use scp2p_proto::session::EXPORTER_LABEL;
 
-use super::super::{CLOSING_TIME_MAX, CONTROL_ROOM, READ_MAX};
+use super::super::{CLOSING_TIME_MAX, CONTROL_ROOM, READ_MAX, ROOM_PARTS};
 use super::{Report, ToLink};
 
 /// Encrypted bytes that may wait for the socket: enough that a write is worth its system call.
@@ -238,9 +238,12 @@ impl LinkTask {
         Ok(())
     }
 
-    /// Gives room back as soon as there is a place for the report.
+    /// Gives room back in pieces worth an event, as soon as there is a place for the report.
     fn report_room(&mut self, cx: &mut Context<'_>) {
-        if self.freed > 0 && matches!(self.phase, Phase::Open) && self.reporting.is_none() {
+        if self.freed >= u64::from(CONTROL_ROOM / ROOM_PARTS)
+            && matches!(self.phase, Phase::Open)
+            && self.reporting.is_none()
+        {
             let room = u32::try_from(self.freed).unwrap_or(u32::MAX);
             self.freed -= u64::from(room);
             self.report(cx, LinkEvent::Room(Lane::Control, room));
