@@ -31,6 +31,7 @@ mod tests;
 mod turns;
 mod words;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,11 @@ use turns::Turns;
 
 /// Threads for rows, pieces and searches at least: some wait for the disk while others hash.
 const QUICK_THREADS_MIN: usize = 4;
+
+thread_local! {
+    /// Each thread's, as its buffer is as large as a chunk.
+    static WRITER: RefCell<PieceWriter> = RefCell::default();
+}
 
 /// The disk of one node: its data directory, the files it serves and those it downloads.
 ///
@@ -300,11 +306,12 @@ impl Shared {
         let Some(mut turn) = self.turns.join(id, piece) else {
             return;
         };
-        let mut writer = PieceWriter::default();
-        while let Some((id, piece)) = turn.next() {
-            let result = writer.put(&piece).map_err(WriteError::Store);
-            self.written(id, &piece, result);
-        }
+        WRITER.with_borrow_mut(|writer| {
+            while let Some((id, piece)) = turn.next() {
+                let result = writer.put(&piece).map_err(WriteError::Store);
+                self.written(id, &piece, result);
+            }
+        });
     }
 
     fn written(&self, id: WriteId, piece: &PieceWrite, result: Result<(), WriteError>) {
