@@ -106,6 +106,8 @@ pub enum Command {
     Unsubscribe(UnsubscribeArgs),
     /// `scp2p subscriptions`
     Subscriptions(SubscriptionsArgs),
+    /// `scp2p public`
+    Public(PublicArgs),
     /// `scp2p sync`
     Sync(SyncArgs),
     /// `scp2p browse`
@@ -270,9 +272,9 @@ command_args! {
 command_args! {
     /// Follow a share.
     SubscribeArgs = "subscribe" {
-        /// the link, scp2p://s/...
+        /// the link, scp2p://s/..., or a public share's title or the first digits of its id
         #[argh(positional)]
-        pub link: String,
+        pub share: String,
     }
 }
 
@@ -288,6 +290,11 @@ command_args! {
 command_args! {
     /// List the shares followed.
     SubscriptionsArgs = "subscriptions" {}
+}
+
+command_args! {
+    /// List the public shares of the peers connected.
+    PublicArgs = "public" {}
 }
 
 command_args! {

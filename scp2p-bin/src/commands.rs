@@ -106,7 +106,13 @@ impl Session {
     }
 
     /// `scp2p subscribe`.
-    pub async fn subscribe(&self, link: &str) -> Result<(), Failure> {
+    pub async fn subscribe(&self, share: &str) -> Result<(), Failure> {
+        let link = if share.contains("://") {
+            share.to_owned()
+        } else {
+            let listed = self.client.public().await?;
+            resolve::public(&listed, share)?.link.clone()
+        };
         let answer = |subscribed: &crate::api::Subscribed| {
             if subscribed.new {
                 format!(
@@ -117,7 +123,7 @@ impl Session {
                 format!("{} is followed already\n", subscribed.share)
             }
         };
-        self.show(async |client| client.subscribe(link).await, answer)
+        self.show(async |client| client.subscribe(&link).await, answer)
             .await
     }
 

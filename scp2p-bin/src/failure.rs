@@ -156,7 +156,9 @@ impl Failure {
                 | ClientError::Silent { .. },
             ) => "connection",
             Failure::Client(ClientError::Json(_) | ClientError::LongLine) => "protocol",
-            Failure::Resolve(ResolveError::Unknown(_)) => "unknown_name",
+            Failure::Resolve(ResolveError::Unknown(_) | ResolveError::NotListed(_)) => {
+                "unknown_name"
+            }
             Failure::Resolve(ResolveError::Ambiguous { .. }) => "ambiguous_name",
             Failure::DataDir(_) => "data_dir",
             Failure::Start(error) => match **error {

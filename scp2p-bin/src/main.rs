@@ -86,6 +86,11 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
                 .show(Client::subscriptions, |list| output::subscriptions(list))
                 .await
         }
+        Command::Public(_) => {
+            session()?
+                .show(Client::public, |list| output::public(list))
+                .await
+        }
         Command::Downloads(_) => {
             session()?
                 .show(Client::downloads, |list| output::downloads(list))
@@ -93,7 +98,7 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
         }
         Command::Publish(args) => session()?.publish(args).await,
         Command::Link(args) => session()?.link(&args.share).await,
-        Command::Subscribe(args) => session()?.subscribe(&args.link).await,
+        Command::Subscribe(args) => session()?.subscribe(&args.share).await,
         Command::Unsubscribe(args) => session()?.unsubscribe(&args.share).await,
         Command::Sync(args) => session()?.sync(args.share.as_deref()).await,
         Command::Browse(args) => session()?.browse(args).await,
@@ -125,6 +130,7 @@ impl Command {
             Command::Subscribe(args) => args.common(),
             Command::Unsubscribe(args) => args.common(),
             Command::Subscriptions(args) => args.common(),
+            Command::Public(args) => args.common(),
             Command::Sync(args) => args.common(),
             Command::Browse(args) => args.common(),
             Command::Search(args) => args.common(),

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use scp2p_proto::id::{ContentId, ShareId};
 
-use crate::api::{Client, ClientError, Hit, Share, Subscription};
+use crate::api::{Client, ClientError, Hit, PublicShare, Share, Subscription};
 use crate::{dirs, output};
 
 /// The fewest digits of an id that name it.
@@ -119,7 +119,9 @@ impl Known {
         match self.share(text) {
             Ok(share) => Ok((share, None)),
             Err(ResolveError::Unknown(_)) => self.below(text),
-            Err(several @ ResolveError::Ambiguous { .. }) => Err(several),
+            Err(other @ (ResolveError::NotListed(_) | ResolveError::Ambiguous { .. })) => {
+                Err(other)
+            }
         }
     }
 
@@ -178,7 +180,9 @@ impl Known {
                     return Ok((share, (!path.is_empty()).then(|| path.to_owned())));
                 }
                 Err(ResolveError::Unknown(_)) => {}
-                Err(several @ ResolveError::Ambiguous { .. }) => return Err(several),
+                Err(other @ (ResolveError::NotListed(_) | ResolveError::Ambiguous { .. })) => {
+                    return Err(other);
+                }
             }
         }
         Err(ResolveError::Unknown(text.to_owned()))
@@ -244,6 +248,37 @@ impl Known {
     }
 }
 
+/// The public share of this title or id.
+///
+/// # Errors
+/// There is none, or there are several.
+pub fn public<'a>(listed: &'a [PublicShare], text: &str) -> Result<&'a PublicShare, ResolveError> {
+    let prefix = is_prefix(text).then(|| text.to_ascii_lowercase());
+    let is_meant = |share: &&PublicShare| {
+        let id = share.id.to_string();
+        share.title.as_deref() == Some(text)
+            || prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix))
+    };
+    let fitting: Vec<_> = listed.iter().filter(is_meant).collect();
+    match fitting[..] {
+        [] => Err(ResolveError::NotListed(text.to_owned())),
+        [share] => Ok(share),
+        _ => Err(ResolveError::Ambiguous {
+            text: text.to_owned(),
+            candidates: fitting
+                .iter()
+                .map(|share| {
+                    let title = share
+                        .title
+                        .as_deref()
+                        .map_or("untitled".to_owned(), output::start);
+                    (share.id.to_string(), format!("public share {title}"))
+                })
+                .collect(),
+        }),
+    }
+}
+
 /// Something that an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
@@ -286,6 +321,8 @@ fn one<T>(
 pub enum ResolveError {
     /// It names nothing.
     Unknown(String),
+    /// It names no public share.
+    NotListed(String),
     /// It names several things: each id and what it is.
     Ambiguous {
         /// The text.
@@ -302,6 +339,10 @@ impl fmt::Display for ResolveError {
                 f,
                 "{text:?} names nothing here: neither a share's name or title, nor {DIGITS_MIN} or more digits of an \
                  id, nor a number of the last search; see: scp2p shares, scp2p subscriptions, scp2p search"
+            ),
+            ResolveError::NotListed(text) => write!(
+                f,
+                "{text:?} is no link, and no public share of a connected peer has this title or id; see: scp2p public"
             ),
             ResolveError::Ambiguous { text, candidates } => {
                 write!(

@@ -75,7 +75,7 @@ fn a_wrong_command_line_is_named_and_exits_with_2() {
 fn without_a_node_every_command_says_how_to_start_one() {
     let temp = tempfile::tempdir().expect("temp");
     let dir = temp.path().to_str().expect("UTF-8");
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 18] = [
         &["status"],
         &["id"],
         &["peers"],
@@ -85,6 +85,7 @@ fn without_a_node_every_command_says_how_to_start_one() {
         &["subscribe", "scp2p://s/x"],
         &["unsubscribe", "x"],
         &["subscriptions"],
+        &["public"],
         &["sync"],
         &["browse", "x"],
         &["search", "x"],
@@ -128,7 +129,7 @@ fn a_node_is_ready_when_it_says_so_and_keeps_others_out() {
         0o700
     );
     assert!(stdout(&node.try_cli(&["status"])).contains(&node.key()));
-    for list in ["peers", "shares", "subscriptions", "downloads"] {
+    for list in ["peers", "shares", "subscriptions", "public", "downloads"] {
         assert_eq!(node.cli(&[list]), Value::Array(Vec::new()), "{list}");
     }
 }

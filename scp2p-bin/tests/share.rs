@@ -169,6 +169,37 @@ fn a_download_killed_ten_times_fetches_little_twice() {
     assert!(twice <= 16 << 20, "{twice} bytes were fetched twice");
 }
 
+/// Public shares are found at the peers that one is connected with, private ones are not.
+#[test]
+fn public_shares_are_listed_and_followed_by_name() {
+    let (publisher, folder, _) = publisher(Settings::default(), &[("file", content(1000, 6))]);
+    let folder = path(&folder);
+    let public = [
+        "publish",
+        folder,
+        "--share",
+        "open",
+        "--title",
+        "Open things",
+        "--public",
+    ];
+    let id = text(&publisher.cli(&public)["share"]);
+    let node = Node::start(Settings::default().bootstrap(&publisher.bootstrap()));
+    let listed = until("the list", SOON, || {
+        let listed = node.cli(&["public"]);
+        (listed.as_array()?.len() == 1).then_some(listed)
+    });
+    assert_eq!(listed[0]["id"], *id);
+    assert_eq!(listed[0]["title"], "Open things");
+    assert_eq!(listed[0]["peers"], 1);
+    let unknown = node.try_cli(&["subscribe", "Closed things"]);
+    assert_eq!(unknown.status.code(), Some(4));
+    node.cli(&["subscribe", "Open things"]);
+    revision(&node, 1);
+    assert_eq!(node.cli(&["subscribe", &id[..8]])["new"], false);
+    assert_eq!(node.cli(&["search", "file"])["total"], 1);
+}
+
 #[test]
 fn everything_is_there_after_a_restart() {
     let (mut publisher, _, link) = publisher(Settings::default(), &[("file", content(1000, 5))]);

@@ -25,6 +25,9 @@ pub enum Command {
     /// Look for a newer revision now, of one share or of all. Answered by [`Reply::Synced`] when
     /// everybody who could be asked was asked.
     Sync(Option<ShareId>),
+    /// Ask the connected peers for their public shares. Answered by [`Reply::Public`] when all have
+    /// answered or had their time.
+    ListPublic,
     /// Read the newest catalog known of an own or subscribed share. Answered by [`Reply::Catalog`].
     Browse(ShareId),
     /// The link of an own or subscribed share. Answered by [`Reply::Link`].
@@ -94,6 +97,21 @@ pub enum GetWhat {
     Content(ContentId),
 }
 
+/// A public share as peers tell of it. Only that the key belongs to the share is sure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicShare {
+    /// What to subscribe with; it has no hints, as somebody who has the share is connected.
+    pub link: ShareLink,
+    /// The newest revision told.
+    pub seq: u64,
+    /// Its title, untrusted text.
+    pub title: Option<String>,
+    /// Its description, untrusted text.
+    pub description: Option<String>,
+    /// How many peers told of it.
+    pub peers: u32,
+}
+
 /// The answer to a [`Command`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -128,6 +146,8 @@ pub enum Reply {
         /// How many of them got a newer revision.
         updated: u32,
     },
+    /// Public shares of connected peers, those that most peers have first.
+    Public(Vec<PublicShare>),
     /// A catalog.
     Catalog(Box<Manifest>),
     /// A link.

@@ -172,6 +172,16 @@ pub const HEAD_ANNOUNCE_TIME: Duration = Duration::from_secs(10);
 pub const SYNCS_MAX: usize = 16;
 /// A sync ends after this time with what it found.
 pub const SYNC_TIME_MAX: Duration = Duration::from_secs(30);
+/// Lists of public shares of the application at a time.
+pub const LISTINGS_MAX: usize = 16;
+/// Peers asked for one of them; more would tell little that is new.
+pub const LISTINGS_PEERS_MAX: usize = 64;
+/// Shares in one of them; people read it.
+pub const LISTINGS_SHARES_MAX: usize = 1024;
+/// Public shares asked of a peer, as deployed clients do.
+pub const PUBLIC_SHARES_ASKED: u16 = 64;
+/// For a list of public shares.
+pub const PUBLIC_TIME: Duration = Duration::from_secs(5);
 /// Manifests kept in memory for peers that ask, each up to 1 MiB.
 pub const MANIFESTS_CACHED_MAX: usize = 16;
 /// Chunks and hashes that one session may have asked for and not got; its tickets are bounded by the same number.

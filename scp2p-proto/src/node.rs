@@ -240,6 +240,7 @@ impl Node {
             Command::Subscribe(link) => self.catalogs.on_subscribe(cx!(self), op, link),
             Command::Unsubscribe(share) => self.catalogs.on_unsubscribe(cx!(self), op, share),
             Command::Sync(share) => self.catalogs.on_sync(cx!(self), op, share),
+            Command::ListPublic => self.catalogs.on_list(cx!(self), op),
             Command::Browse(share) => self.catalogs.on_browse(cx!(self), op, share),
             Command::Link(share) => self.catalogs.on_link(cx!(self), op, share),
             Command::Get(get) => self.catalogs.on_get(cx!(self), op, get),

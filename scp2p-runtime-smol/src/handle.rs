@@ -1,7 +1,7 @@
 //! What applications hold to talk to a running node.
 
 use async_channel::Sender;
-use scp2p_proto::command::{Command, CommandError, Get, Publish, RefusedItem, Reply};
+use scp2p_proto::command::{Command, CommandError, Get, PublicShare, Publish, RefusedItem, Reply};
 use scp2p_proto::id::{DownloadId, ManifestId, ShareId};
 use scp2p_proto::record::{Manifest, ShareLink};
 use scp2p_proto::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
@@ -138,6 +138,14 @@ impl Handle {
             unreachable!("the node answers sync by Synced");
         };
         Ok(Synced { shares, updated })
+    }
+
+    /// The public shares of connected peers.
+    pub async fn list_public(&self) -> Result<Vec<PublicShare>, CommandError> {
+        let Reply::Public(shares) = self.command(Command::ListPublic).await? else {
+            unreachable!("the node answers list by Public");
+        };
+        Ok(shares)
     }
 
     /// The newest catalog known of an own or subscribed share.

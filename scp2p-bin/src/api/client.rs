@@ -19,7 +19,7 @@ use smol_hyper::rt::FuturesIo;
 
 use super::{
     ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
-    Identity, Link, PREFIX, Peer, PublishRequest, Published, Share, Started, Status,
+    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, Share, Started, Status,
     SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, Text, UnsubscribeRequest,
     query,
 };
@@ -67,6 +67,11 @@ impl Client {
     /// `GET subscriptions`.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, ClientError> {
         self.look("subscriptions", &[]).await
+    }
+
+    /// `GET public`.
+    pub async fn public(&self) -> Result<Vec<PublicShare>, ClientError> {
+        self.look("public", &[]).await
     }
 
     /// `GET downloads`.

@@ -8,8 +8,9 @@ use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
 use super::{
-    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, Published,
-    Refused, Session, Share, Started, Subscribed, Subscription, Synced, Text, Visibility,
+    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, PublicShare,
+    Published, Refused, Session, Share, Started, Subscribed, Subscription, Synced, Text,
+    Visibility,
 };
 
 /// The name of a transport.
@@ -206,6 +207,19 @@ impl From<runtime::Published> for Published {
             items: published.items,
             bytes: published.bytes,
             link: published.link.to_string(),
+        }
+    }
+}
+
+impl From<command::PublicShare> for PublicShare {
+    fn from(share: command::PublicShare) -> Self {
+        PublicShare {
+            id: Text(share.link.share()),
+            link: share.link.to_string(),
+            title: share.title,
+            description: share.description,
+            seq: share.seq,
+            peers: share.peers,
         }
     }
 }

@@ -180,6 +180,23 @@ pub struct Subscription {
     pub providers: u32,
 }
 
+/// An entry of `GET public`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublicShare {
+    /// The share.
+    pub id: Text<ShareId>,
+    /// The title that peers tell.
+    pub title: Option<String>,
+    /// The description that peers tell.
+    pub description: Option<String>,
+    /// The newest revision told.
+    pub seq: u64,
+    /// How many peers told of it.
+    pub peers: u32,
+    /// What to subscribe with.
+    pub link: String,
+}
+
 /// How a download stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -24,9 +24,9 @@ use smol::Timer;
 use super::server::Node;
 use super::{
     ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
-    Identity, Link, PREFIX, Peer, PublishRequest, Published, REQUEST_BYTES_MAX, Share, Started,
-    SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, UnsubscribeRequest, convert,
-    query,
+    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, REQUEST_BYTES_MAX, Share,
+    Started, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, UnsubscribeRequest,
+    convert, query,
 };
 
 /// How long a request's body may take to arrive.
@@ -63,6 +63,7 @@ enum Look {
     Peers,
     Shares,
     Subscriptions,
+    Public,
     Downloads,
     Catalog,
     Link,
@@ -89,6 +90,7 @@ impl Route {
             "peers" => (Method::GET, Route::Look(Look::Peers)),
             "shares" => (Method::GET, Route::Look(Look::Shares)),
             "subscriptions" => (Method::GET, Route::Look(Look::Subscriptions)),
+            "public" => (Method::GET, Route::Look(Look::Public)),
             "downloads" => (Method::GET, Route::Look(Look::Downloads)),
             "catalog" => (Method::GET, Route::Look(Look::Catalog)),
             "link" => (Method::GET, Route::Look(Look::Link)),
@@ -153,6 +155,17 @@ async fn look(node: &Node, what: Look, uri: &Uri) -> Result<Response<Body>, Refu
                     .await?
                     .into_iter()
                     .map(Subscription::from)
+                    .collect::<Vec<_>>(),
+            )
+        }
+        Look::Public => {
+            query.end()?;
+            json(
+                &handle
+                    .list_public()
+                    .await?
+                    .into_iter()
+                    .map(PublicShare::from)
                     .collect::<Vec<_>>(),
             )
         }

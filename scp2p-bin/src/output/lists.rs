@@ -146,6 +146,30 @@ pub fn subscriptions(subscriptions: &[api::Subscription]) -> String {
     table.render()
 }
 
+/// `scp2p public`.
+pub fn public(shares: &[api::PublicShare]) -> String {
+    if shares.is_empty() {
+        return "no peer that is connected has public shares; see: scp2p peers\n".to_owned();
+    }
+    let mut table = Table::new([
+        ("id", Align::Left),
+        ("revision", Align::Right),
+        ("peers", Align::Right),
+        ("title", Align::Left),
+    ]);
+    for share in shares {
+        table.row([
+            short(&share.id),
+            share.seq.to_string(),
+            share.peers.to_string(),
+            share.title.as_deref().map(start).unwrap_or_default(),
+        ]);
+    }
+    let mut text = table.render();
+    text.push_str("follow one with: scp2p subscribe ID\n");
+    text
+}
+
 /// `scp2p downloads`.
 pub fn downloads(downloads: &[api::Download]) -> String {
     if downloads.is_empty() {

@@ -7,6 +7,7 @@ mod follow;
 mod mime;
 mod own;
 mod plan;
+mod public;
 mod publish;
 mod read;
 mod revision;
@@ -38,6 +39,7 @@ use crate::timers::Timers;
 use crate::view::{ShareView, Status, SubscriptionView};
 use crate::wire::PeerAddr;
 use own::OwnShare;
+use public::Listing;
 use publish::Publishing;
 use subscription::Subscription;
 use sync::SyncJob;
@@ -88,6 +90,8 @@ pub(crate) enum Tag {
         round: u64,
     },
     Browsed(OpId),
+    /// A peer told its public shares.
+    Listed(OpId),
     /// The manifest of a share to download from is read.
     GetShare(OpId, Get),
     /// A manifest that may list the content to download is read.
@@ -127,6 +131,7 @@ pub(crate) struct Catalogs {
     /// Subscriptions that are ended as soon as that is durable.
     leaving: BTreeMap<OpId, (ShareId, Subscription)>,
     syncs: BTreeMap<OpId, SyncJob>,
+    listings: BTreeMap<OpId, Listing>,
     watchers: Watchers,
     /// Peers of ours that lack our list of shares.
     unwatched: BTreeSet<NodeKey>,
@@ -156,6 +161,7 @@ impl Catalogs {
             subscriptions: BTreeMap::new(),
             leaving: BTreeMap::new(),
             syncs: BTreeMap::new(),
+            listings: BTreeMap::new(),
             watchers: Watchers::default(),
             unwatched: BTreeSet::new(),
             watching: 0,
@@ -248,6 +254,7 @@ impl Catalogs {
             Tag::Fetched { share, round } => self.fetched(cx, share, round, outcome),
             Tag::Stored { share, round } => self.stored(cx, share, round, outcome),
             Tag::Browsed(op) => self.browsed(cx, op, outcome),
+            Tag::Listed(op) => self.listed(cx, op, outcome),
             Tag::GetShare(op, get) => self.get_share_loaded(cx, op, get, outcome),
             Tag::GetContent { op, get, at } => self.get_content_loaded(cx, op, get, at, outcome),
             Tag::Serving(manifest) => self.serving_loaded(cx, manifest, outcome),
