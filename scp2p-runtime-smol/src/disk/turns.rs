@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use scp2p_proto::id::WriteId;
 use scp2p_proto::storage::{LocalPath, PieceWrite};
 
+use super::beneath::split;
+
 /// Pieces for the files of one folder are written one after the other, by the thread that came
 /// first. File systems lock a file while it is written and a folder while a file is made in it, so
 /// several threads would only wait for each other, and spin while they do.
@@ -26,11 +28,7 @@ impl Turns {
     /// Begins a turn with a piece, or leaves it to the thread whose turn it is.
     pub(super) fn join(&self, id: WriteId, piece: PieceWrite) -> Option<Turn<'_>> {
         let part = &piece.part;
-        let inside = part
-            .rel
-            .as_str()
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
+        let (inside, _) = split(part.rel.as_str());
         let folder = (part.root.clone(), inside.to_owned());
         let mut waiting = self.lock();
         if let Some(pieces) = waiting.get_mut(&folder) {
