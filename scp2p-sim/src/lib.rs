@@ -5,3 +5,4 @@
 
 pub mod agenda;
 pub mod scenario;
+pub mod report;
