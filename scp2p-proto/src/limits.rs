@@ -219,6 +219,8 @@ pub const HUBS_MAX: usize = 64;
 pub const SEARCHES_MAX: usize = 64;
 /// Lookups and stores that wait for one of the former to end.
 pub const SEARCHES_WAITING_MAX: usize = 1024;
+/// Ended lookups that are remembered for whoever reads the counters now and then.
+pub const LOOKUPS_REMEMBERED_MAX: usize = 64;
 /// Heads kept as found by one lookup: the newest few of what anybody may claim.
 pub const HEADS_FOUND_MAX: usize = 8;
 /// Requests that wait for a value to be read or merged.

@@ -21,7 +21,7 @@ use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
 use crate::unsaved::Unsaved;
-use crate::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
+use crate::view::{DownloadView, PeerView, ShareView, Stats, Status, SubscriptionView};
 use crate::wire::{Answer, AnswerError, Envelope, Request};
 use crate::wish::Wish;
 
@@ -207,6 +207,16 @@ impl Node {
         self.catalogs.fill_status(&mut status);
         self.transfers.fill_status(&mut status);
         status
+    }
+
+    /// What the node did since it started, as plain counters.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.sessions.fill_stats(&mut stats);
+        self.peers.fill_stats(&mut stats);
+        self.dht.fill_stats(&mut stats);
+        self.transfers.fill_stats(&mut stats);
+        stats
     }
 
     /// All peers known, connected ones first.

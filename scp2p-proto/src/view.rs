@@ -1,5 +1,7 @@
 //! Read-only views of a node, for applications.
 
+mod stats;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -11,6 +13,8 @@ use crate::record::Visibility;
 use crate::storage::LocalPath;
 use crate::time::UnixTime;
 use crate::wire::{PeerAddr, Profile};
+
+pub use stats::{LookupCounts, LookupKind, LookupView, Stats};
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::ledger::Ledger;
 use super::search::{Ask, Search, Then};
 use super::storing::Storing;
 use super::values::{Meta, Values};
@@ -20,7 +21,7 @@ use crate::session::Ticket;
 use crate::storage::{Load, Loaded, Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::view::Status;
+use crate::view::{Stats, Status};
 use crate::wire::{Answer, FoundValue, PeerAddr, Request, StoreRecord};
 use crate::wish::{Found, Want, Wish};
 
@@ -75,6 +76,7 @@ pub(crate) struct Dht {
     sendings: BTreeMap<u64, Sending>,
     next: u64,
     timers: Timers<Timer>,
+    ledger: Ledger,
     pub(super) values: Values,
     pub(super) storing: Storing,
 }
@@ -84,6 +86,7 @@ struct Wanted {
     key: DhtKey,
     target: NodeId,
     then: Then,
+    since: Time,
 }
 
 /// A value on its way to the nodes that shall keep it.
@@ -123,6 +126,7 @@ impl Dht {
             sendings: BTreeMap::new(),
             next: 0,
             timers,
+            ledger: Ledger::default(),
             values,
             storing: Storing::default(),
         }
@@ -211,6 +215,7 @@ impl Dht {
                     sending.open = sending.open.saturating_sub(1);
                     sending.taken += u32::from(answer.is_ok());
                 }
+                self.ledger.acknowledged(answer.is_ok());
                 self.end_sending(cx, id);
             }
             (Tag::Evict(newcomer), Outcome::Answer { from, answer, .. }) => match answer {
@@ -273,6 +278,10 @@ impl Dht {
         status.values = self.values.len() as u32;
     }
 
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        self.ledger.fill_stats(stats);
+    }
+
     pub(super) fn closest_addrs(&self, target: &NodeId) -> Vec<PeerAddr> {
         let closest = self.table.closest(target, DHT_BUCKET_LEN);
         closest
@@ -317,10 +326,17 @@ impl Dht {
     }
 
     fn search(&mut self, cx: &mut Cx<'_>, key: DhtKey, target: NodeId, then: Then) {
+        self.ledger.begun(then.kind());
         if self.waiting.len() >= SEARCHES_WAITING_MAX {
+            self.ledger.given_up(then.kind());
             return give_up(cx, then);
         }
-        self.waiting.push_back(Wanted { key, target, then });
+        self.waiting.push_back(Wanted {
+            key,
+            target,
+            then,
+            since: cx.now.mono,
+        });
         self.begin_waiting(cx);
     }
 
@@ -343,7 +359,12 @@ impl Dht {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, wanted: Wanted) {
-        let Wanted { key, target, then } = wanted;
+        let Wanted {
+            key,
+            target,
+            then,
+            since,
+        } = wanted;
         let closest = self.table.closest(&target, DHT_BUCKET_LEN);
         let seeds = closest.into_iter().cloned().collect();
         let wants_value = matches!(then, Then::Tell(..) | Then::Provide(_));
@@ -354,7 +375,7 @@ impl Dht {
         };
         self.next += 1;
         let id = self.next;
-        let search = Search::new(self.own, key, target, seeds, hubs, then);
+        let search = Search::new(self.own, key, target, seeds, hubs, then, since);
         self.searches.insert(id, search);
         if wants_value && self.values.live(&key, cx.now.unix).is_some() {
             let key = Bytes::copy_from_slice(&key.0);
@@ -422,6 +443,7 @@ impl Dht {
         let Some(search) = self.searches.remove(&id) else {
             return;
         };
+        self.ledger.ended(&search, cx.now.mono);
         let (key, closest) = (search.key, search.closest());
         match &search.then {
             Then::Tell(want, tag) => {
@@ -530,6 +552,7 @@ impl Dht {
             },
         );
         for (peer, record) in to {
+            self.ledger.sent();
             cx.call(peer, Request::Store(record), QUERY_TIME, Tag::Sent(id));
         }
         self.end_sending(cx, id);

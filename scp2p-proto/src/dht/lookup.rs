@@ -39,6 +39,8 @@ pub enum Next {
 struct Candidate {
     contact: Contact,
     state: State,
+    /// 1 for a seed, one more than that of the node that named it for others.
+    hop: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Lookup {
             asked: 0,
             queries: 0,
         };
-        lookup.hear(seeds);
+        lookup.hear(seeds, 1);
         lookup
     }
 
@@ -104,8 +106,8 @@ impl Lookup {
 
     /// A node that was asked has named others. Answers of nodes that were not asked have no effect.
     pub fn on_reply(&mut self, from: &NodeKey, closer: Vec<Contact>) {
-        if self.end_query(from, State::Answered) {
-            self.hear(closer);
+        if let Some(hop) = self.end_query(from, State::Answered) {
+            self.hear(closer, hop.saturating_add(1));
         }
     }
 
@@ -131,27 +133,38 @@ impl Lookup {
         self.queries
     }
 
-    fn end_query(&mut self, from: &NodeKey, state: State) -> bool {
+    /// The longest way to a node that answered: 1 if it was known at the start, 2 if one of those
+    /// named it, and so on; 0 if nobody answered.
+    pub fn hops(&self) -> u32 {
+        let answered = self
+            .candidates
+            .values()
+            .filter(|candidate| candidate.state == State::Answered);
+        answered.map(|candidate| candidate.hop).max().unwrap_or(0)
+    }
+
+    /// The hop of the node whose query ended; `None` if none was open.
+    fn end_query(&mut self, from: &NodeKey, state: State) -> Option<u32> {
         let distance = Distance::between(&from.node_id(), &self.target);
         match self.candidates.get_mut(&distance) {
             Some(candidate) if candidate.state == State::Asked => {
                 candidate.state = state;
                 self.asked = self.asked.saturating_sub(1);
-                true
+                Some(candidate.hop)
             }
-            Some(_) | None => false,
+            Some(_) | None => None,
         }
     }
 
-    fn hear(&mut self, contacts: Vec<Contact>) {
+    fn hear(&mut self, contacts: Vec<Contact>, hop: u32) {
         for contact in contacts {
             if contact.id != self.own {
-                self.hear_of(contact);
+                self.hear_of(contact, hop);
             }
         }
     }
 
-    fn hear_of(&mut self, contact: Contact) {
+    fn hear_of(&mut self, contact: Contact, hop: u32) {
         let distance = Distance::between(&contact.id, &self.target);
         let Some(known) = self.candidates.get_mut(&distance) else {
             self.candidates.insert(
@@ -159,6 +172,7 @@ impl Lookup {
                 Candidate {
                     contact,
                     state: State::Heard,
+                    hop,
                 },
             );
             return self.forget_farthest();
@@ -388,6 +402,23 @@ mod tests {
             Lookup::new(own.id, OWN, alloc::vec![own]).next(),
             Next::Done
         );
+    }
+
+    #[test]
+    fn hops_are_counted_along_those_that_answered() {
+        let mut rng = Rng::new(&[4; 32], "test");
+        let own = target(&mut rng);
+        let [one, two, three] = core::array::from_fn(|_| contact(&mut rng));
+        let mut lookup = Lookup::new(own, target(&mut rng), Vec::from([one.clone()]));
+        assert_eq!(lookup.hops(), 0);
+        assert_eq!(lookup.next(), Next::Query(one.clone()));
+        lookup.on_reply(&one.key, Vec::from([two.clone()]));
+        assert_eq!(lookup.hops(), 1);
+        assert_eq!(lookup.next(), Next::Query(two.clone()));
+        lookup.on_reply(&two.key, Vec::from([one, three.clone()]));
+        assert_eq!(lookup.next(), Next::Query(three.clone()));
+        lookup.on_failure(&three.key);
+        assert_eq!((lookup.hops(), lookup.next()), (2, Next::Done));
     }
 
     #[test]

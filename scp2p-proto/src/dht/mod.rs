@@ -2,6 +2,7 @@
 
 mod component;
 mod distance;
+mod ledger;
 mod lookup;
 mod provider_list;
 mod search;

@@ -8,7 +8,8 @@ use crate::cx::Tag;
 use crate::id::{DhtKey, NodeId, NodeKey};
 use crate::limits::{DHT_BUCKET_LEN, HEADS_FOUND_MAX, PEER_ADDRS_MAX};
 use crate::record::{Manifest, Providers, ShareHead, ValueKind};
-use crate::time::UnixTime;
+use crate::time::{Time, UnixTime};
+use crate::view::{LookupKind, LookupView};
 use crate::wire::{PeerAddr, Request};
 use crate::wish::{Found, Want};
 use bytes::Bytes;
@@ -17,6 +18,10 @@ use bytes::Bytes;
 pub(super) struct Search {
     pub key: DhtKey,
     pub then: Then,
+    /// When it was asked for.
+    pub since: Time,
+    /// Queries sent, those to hubs too.
+    pub queries: u32,
     lookup: Lookup,
     /// Hubs still to ask, and those that were asked and have not answered.
     hubs: Vec<NodeKey>,
@@ -43,6 +48,19 @@ pub(super) enum Then {
     Refresh,
 }
 
+impl Then {
+    pub(super) fn kind(&self) -> LookupKind {
+        match self {
+            Then::Tell(Want::Head, _) => LookupKind::Head,
+            Then::Tell(Want::Manifest, _) => LookupKind::Manifest,
+            Then::Tell(Want::Providers, _) => LookupKind::Providers,
+            Then::Provide(_) => LookupKind::Provide,
+            Then::Store { .. } => LookupKind::Store,
+            Then::Refresh => LookupKind::Refresh,
+        }
+    }
+}
+
 /// Whom to ask next.
 pub(super) enum Ask {
     Contact(Contact),
@@ -60,10 +78,13 @@ impl Search {
         seeds: Vec<Contact>,
         hubs: Vec<NodeKey>,
         then: Then,
+        since: Time,
     ) -> Search {
         Search {
             key,
             then,
+            since,
+            queries: 0,
             lookup: Lookup::new(own, target, seeds),
             hubs,
             asked: BTreeSet::new(),
@@ -87,11 +108,15 @@ impl Search {
             return Ask::Done;
         }
         if let Some(hub) = self.hubs.pop() {
+            self.queries += 1;
             self.asked.insert(hub);
             return Ask::Hub(hub);
         }
         match self.lookup.next() {
-            Next::Query(contact) => Ask::Contact(contact),
+            Next::Query(contact) => {
+                self.queries += 1;
+                Ask::Contact(contact)
+            }
             Next::Wait => Ask::Wait,
             Next::Done if self.asked.is_empty() => Ask::Done,
             Next::Done => Ask::Wait,
@@ -155,6 +180,28 @@ impl Search {
             .as_ref()
             .map(|found| found.providers.clone())
             .unwrap_or_default()
+    }
+
+    /// What came of it, for the counters.
+    pub(super) fn view(&self, number: u64, now: Time) -> LookupView {
+        let converged = || !self.lookup.closest().is_empty();
+        let found = match &self.then {
+            Then::Tell(Want::Head, _) => !self.heads.is_empty(),
+            Then::Tell(Want::Manifest, _) => self.manifest.is_some(),
+            Then::Tell(Want::Providers, _) => self.providers.is_some(),
+            Then::Provide(_) => self.answers > 0,
+            Then::Store { .. } | Then::Refresh => converged(),
+        };
+        LookupView {
+            number,
+            kind: self.then.kind(),
+            key: self.key,
+            found,
+            queries: self.queries,
+            answers: self.answers,
+            hops: self.lookup.hops(),
+            took: now.since(self.since),
+        }
     }
 
     pub(super) fn found(self, want: Want) -> Found {

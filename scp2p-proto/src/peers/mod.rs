@@ -28,7 +28,7 @@ use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::view::{PeerView, SessionView, Status};
+use crate::view::{PeerView, SessionView, Stats, Status};
 use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
@@ -75,6 +75,7 @@ pub(crate) struct Peers {
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
     timers: Timers<Timer>,
+    dials_failed: u64,
 }
 
 /// A peer that could not be reached.
@@ -97,6 +98,7 @@ impl Peers {
             back_off: BTreeMap::new(),
             rtts: BTreeMap::new(),
             timers: Timers::default(),
+            dials_failed: 0,
         };
         for (table, key, value) in &saved.rows {
             match table {
@@ -359,6 +361,7 @@ impl Peers {
         let Some(goal) = self.dials.failed(link, &failure) else {
             return;
         };
+        self.dials_failed += 1;
         if let (
             LinkFailure::Handshake(HandshakeError::WrongKey { expected, found }),
             Goal::Bootstrap(number),
@@ -462,6 +465,10 @@ impl Peers {
 
     pub(crate) fn fill_status(&self, status: &mut Status) {
         status.known = self.book.len() as u32;
+    }
+
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        stats.dials_failed = self.dials_failed;
     }
 
     pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {

@@ -25,6 +25,7 @@ use crate::pending::CallId;
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::timers::Timers;
+use crate::view::Stats;
 use crate::wire::{Answer, Envelope, FrameReader, PeerAddr, Profile, Request};
 
 /// How to open a link and what for.
@@ -104,6 +105,18 @@ pub(crate) struct Sessions {
     nonces: NonceMemory,
     deadlines: Timers<LinkId>,
     rng: Rng,
+    counts: Counts,
+}
+
+/// What the sessions did since the start.
+#[derive(Default)]
+struct Counts {
+    inbound: u64,
+    outbound: u64,
+    answered: u64,
+    refused: u64,
+    received: u64,
+    sent: u64,
 }
 
 struct Link {
@@ -144,6 +157,7 @@ impl Sessions {
             nonces: NonceMemory::new(),
             deadlines: Timers::new(),
             rng,
+            counts: Counts::default(),
         }
     }
 
@@ -157,6 +171,15 @@ impl Sessions {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.deadlines.next().map(|(at, _)| at)
+    }
+
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        stats.sessions_inbound = self.counts.inbound;
+        stats.sessions_outbound = self.counts.outbound;
+        stats.requests_answered = self.counts.answered;
+        stats.requests_refused = self.counts.refused;
+        stats.received = self.counts.received;
+        stats.sent = self.counts.sent;
     }
 
     /// Opens a link.
@@ -231,6 +254,7 @@ impl Sessions {
             Some(_) => Lane::Control,
             None => return,
         };
+        self.counts.answered += 1;
         self.reply(id, lane, ticket.answer(&answer), heard, out);
     }
 
@@ -242,6 +266,7 @@ impl Sessions {
         heard: &mut VecDeque<SessionEvent>,
         out: &mut VecDeque<Output>,
     ) {
+        self.counts.refused += 1;
         self.reply(
             ticket.link(),
             Lane::Control,
@@ -355,6 +380,7 @@ impl Sessions {
         {
             session.heard = step.now.mono;
             session.received = session.received.saturating_add(bytes.len() as u64);
+            self.counts.received = self.counts.received.saturating_add(bytes.len() as u64);
         }
         link.reader(lane).push(bytes);
         // Each turn takes one frame; the link may be gone after any of them.
@@ -454,6 +480,7 @@ impl Sessions {
         let Some(link) = self.links.get_mut(&step.id) else {
             return;
         };
+        self.counts.refused += 1;
         if link.room.push(Lane::Control, ticket.refuse(text)).is_err() {
             self.offend(step);
         }
@@ -494,6 +521,7 @@ impl Sessions {
                 && let Some(session) = self.roster.by_link(&up.key, id)
             {
                 session.sent = session.sent.saturating_add(frame.len() as u64);
+                self.counts.sent = self.counts.sent.saturating_add(frame.len() as u64);
             }
             out.push_back(Output::Send(id, lane, frame));
         }

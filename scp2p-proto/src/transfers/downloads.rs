@@ -30,7 +30,7 @@ use crate::rng::Rng;
 use crate::storage::{OutboardKind, PartRef, Saved, StoreError, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::view::{DownloadPeer, DownloadState, DownloadView, Status};
+use crate::view::{DownloadPeer, DownloadState, DownloadView, Stats, Status};
 use crate::wire::Answer;
 use crate::wish::Found;
 
@@ -291,6 +291,10 @@ impl Downloads {
         let unfinished = |job: &&Job| job.state == DownloadState::Running;
         status.downloads = self.jobs.values().filter(unfinished).count() as u32;
         status.downloaded = self.downloaded;
+    }
+
+    pub(super) fn fill_stats(&self, stats: &mut Stats) {
+        stats.downloaded = self.downloaded;
     }
 
     pub(super) fn views(&self, now: Now) -> Vec<DownloadView> {

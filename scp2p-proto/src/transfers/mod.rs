@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::session::Ticket;
 use crate::storage::{FileRef, Saved};
 use crate::time::{Now, Time};
-use crate::view::{DownloadView, Status};
+use crate::view::{DownloadView, Stats, Status};
 use crate::wish::DownloadWish;
 
 /// What an outcome was asked for.
@@ -150,6 +150,11 @@ impl Transfers {
     pub(crate) fn fill_status(&self, status: &mut Status) {
         self.downloads.fill_status(status);
         self.uploads.fill_status(status);
+    }
+
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        self.downloads.fill_stats(stats);
+        self.uploads.fill_stats(stats);
     }
 
     pub(crate) fn views(&self, now: Now) -> Vec<DownloadView> {

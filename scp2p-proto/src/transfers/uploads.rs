@@ -20,7 +20,7 @@ use crate::session::Ticket;
 use crate::storage::{
     FileRef, Load, Loaded, OUTBOARD_PAGE, OutboardKind, Saved, StoreError, Table, outboard_key,
 };
-use crate::view::Status;
+use crate::view::{Stats, Status};
 use crate::wire::{Answer, ChunkHashes, Have, SubtreePage};
 use crate::wish::Wish;
 
@@ -242,6 +242,10 @@ impl Uploads {
     pub(super) fn fill_status(&self, status: &mut Status) {
         status.sources = self.sources.len() as u32;
         status.uploaded = self.uploaded;
+    }
+
+    pub(super) fn fill_stats(&self, stats: &mut Stats) {
+        stats.uploaded = self.uploaded;
     }
 
     fn size(&self, content: &ContentId) -> Option<u64> {

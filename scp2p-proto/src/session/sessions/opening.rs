@@ -180,6 +180,11 @@ impl Sessions {
         link.control.set_limit(FRAME_MAX);
         link.bulk.set_limit(FRAME_MAX);
         link.grants.authenticated();
+        let opened = match link.inbound {
+            true => &mut self.counts.inbound,
+            false => &mut self.counts.outbound,
+        };
+        *opened += 1;
         let session = Session {
             link: step.id,
             transport: info.transport,
