@@ -4,6 +4,7 @@
 //! it is mocked. A [`Scenario`](scenario::Scenario) says which hosts there are, how their networks, disks and clocks behave, and what happens when.
 
 pub mod agenda;
+pub mod disk;
 pub mod report;
 pub mod scenario;
 pub mod villain;
