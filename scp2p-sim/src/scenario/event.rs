@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Span, is_default};
 
 /// Something that happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         from: Vec<String>,
         /// Whether its own packets still reach them.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_default")]
         one_way: bool,
     },
     /// All partitions that it is an end of are over.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Span, is_default};
 
 /// A computer with one program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Host {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bootstrap: Vec<String>,
     /// When its program starts first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub start: Span,
     /// What runs on it if not a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,19 +26,25 @@ pub struct Host {
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub core: bool,
     /// Bytes per second that it can send.
-    #[serde(default = "Host::default_rate")]
+    #[serde(
+        default = "Host::default_rate",
+        skip_serializing_if = "Host::is_default_rate"
+    )]
     pub up: u64,
     /// Bytes per second that it can receive.
-    #[serde(default = "Host::default_rate")]
+    #[serde(
+        default = "Host::default_rate",
+        skip_serializing_if = "Host::is_default_rate"
+    )]
     pub down: u64,
     /// Its disk.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub disk: Disk,
     /// Its clock.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub clock: Clock,
     /// Its node's settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub node: NodeSettings,
 }
 
@@ -71,6 +77,10 @@ impl Host {
     fn default_rate() -> u64 {
         12_500_000
     }
+
+    fn is_default_rate(rate: &u64) -> bool {
+        *rate == Host::default_rate()
+    }
 }
 
 /// A disk's faults.
@@ -80,8 +90,10 @@ pub struct Disk {
     /// How long a load, a write or a commit takes: drawn between these two.
     pub latency: [Span; 2],
     /// Loads that fail, in a million.
+    #[serde(skip_serializing_if = "is_default")]
     pub read_error_ppm: u32,
     /// Writes and commits that fail, in a million.
+    #[serde(skip_serializing_if = "is_default")]
     pub write_error_ppm: u32,
 }
 
@@ -100,12 +112,16 @@ impl Default for Disk {
 #[serde(default, deny_unknown_fields)]
 pub struct Clock {
     /// Its wall clock is ahead by so many seconds, or behind.
+    #[serde(skip_serializing_if = "is_default")]
     pub offset_secs: i64,
     /// It runs too fast by so many millionths, or too slow.
+    #[serde(skip_serializing_if = "is_default")]
     pub drift_ppm: i32,
     /// Wake-ups come late by up to this.
+    #[serde(skip_serializing_if = "is_default")]
     pub late: Span,
     /// Wake-ups with nothing to do, in a million events.
+    #[serde(skip_serializing_if = "is_default")]
     pub spurious_ppm: u32,
 }
 
@@ -129,8 +145,10 @@ pub struct NodeSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_at_once_max: Option<u32>,
     /// Whether QUIC is off.
+    #[serde(skip_serializing_if = "is_default")]
     pub no_quic: bool,
     /// Whether TCP is off.
+    #[serde(skip_serializing_if = "is_default")]
     pub no_tcp: bool,
 }
 

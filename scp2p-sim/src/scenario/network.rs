@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Span, is_default};
 
 /// The internet between the hosts' networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +58,10 @@ pub struct Edge {
     #[serde(default = "Edge::default_expiry")]
     pub expiry: Span,
     /// Whether packets from outside keep a binding alive too (RFC 4787 REQ-6).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub inbound_refresh: bool,
     /// Whether hosts inside reach each other at their outside endpoints (RFC 4787 REQ-9).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub hairpin: bool,
 }
 
