@@ -1,7 +1,6 @@
 //! Read-only views of a node, for applications.
 
 mod stats;
-mod why;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,7 +15,6 @@ use crate::time::UnixTime;
 use crate::wire::{PeerAddr, Profile};
 
 pub use stats::{LookupCounts, LookupKind, LookupView, Stats};
-pub use why::{Cause, DownloadCause, PeerCause, ShareCause, Subject, SubscriptionCause};
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq)]

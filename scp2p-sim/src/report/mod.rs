@@ -1,4 +1,13 @@
-//! What a run showed.
+//! What a run showed: as values, as text, as lines of JSON and as a page with plots.
+
+mod amount;
+mod axis;
+mod figures;
+mod html;
+mod json;
+mod page;
+mod plot;
+mod text;
 
 use std::fmt;
 
@@ -153,4 +162,120 @@ pub(crate) fn span_since_start(time: Time) -> Span {
 
 fn as_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&scp2p_proto::id::hex(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(numbers: impl IntoIterator<Item = u64>) -> Spread {
+        let mut spread = Spread::default();
+        numbers.into_iter().for_each(|number| spread.push(number));
+        spread
+    }
+
+    #[test]
+    fn a_percentile_is_a_number_that_was_seen() {
+        assert_eq!(spread([]).percentile(50), None);
+        for percent in [0, 1, 50, 100] {
+            assert_eq!(spread([7]).percentile(percent), Some(7));
+        }
+        let hundred = spread((1..=100).rev());
+        for percent in 1..=100 {
+            assert_eq!(hundred.percentile(percent), Some(u64::from(percent)));
+        }
+        assert_eq!(spread([1, 2, 3]).percentile(50), Some(2));
+        assert_eq!(spread([1, 2, 3, 4]).percentile(50), Some(2));
+        assert_eq!(spread([1, 2, 3, 4]).percentile(76), Some(4));
+    }
+
+    #[test]
+    fn numbers_are_kept_in_order_and_twice_if_they_come_twice() {
+        assert_eq!(spread([3, 1, 2, 3, 1]).sorted(), [1, 1, 2, 3, 3]);
+    }
+}
+
+/// Reports for the tests of what is made of them.
+#[cfg(test)]
+mod samples {
+    use super::*;
+    use crate::scenario::{Host, Network, VillainKind};
+
+    /// A run of nothing.
+    pub(super) fn empty() -> Report {
+        Report {
+            scenario: Scenario {
+                seed: 1,
+                length: Span::secs(3600),
+                heal: Span::secs(3000),
+                network: Network::default(),
+                edges: Vec::new(),
+                hosts: Vec::new(),
+                events: Vec::new(),
+            },
+            digest: [0xab; 32],
+            steps: 0,
+            violations: Vec::new(),
+            violations_total: 0,
+            samples: Vec::new(),
+            lookups_found: 0,
+            lookups: 0,
+            lookup_ms: Spread::default(),
+            lookup_hops: Spread::default(),
+            update_ms: Spread::default(),
+            downloads: 0,
+            download_ms: Spread::default(),
+            traffic: Vec::new(),
+        }
+    }
+
+    /// A run in which much happened, with names that mean harm.
+    pub(super) fn full(hosts: u32) -> Report {
+        let mut report = empty();
+        for at in 0..hosts {
+            let mut host = Host::new(format!("host-{at}"));
+            host.villain = (at % 5 == 4).then_some(VillainKind::TarpitSeeder);
+            report.traffic.push(Traffic {
+                host: host.name.clone(),
+                sent: u64::from(at * at) << 12,
+                received: u64::from(at) << 20,
+            });
+            report.scenario.hosts.push(host);
+        }
+        for at in 0..=SAMPLES_MAX {
+            report.samples.push(Sample {
+                at: Span::secs(15 * at),
+                online: hosts.min(at as u32 * hosts / 40),
+                sessions: 4 * hosts.min(at as u32 * hosts / 50),
+                lookups: at * 7,
+                lookups_found: at * 7 - at / 10,
+                subscriptions: hosts / 2,
+                current: (hosts / 2).min(at as u32 / 8),
+                downloads: at / 5,
+                downloads_done: at / 6,
+                bytes: (at * at) << 10,
+            });
+        }
+        report.lookups = SAMPLES_MAX * 7;
+        report.lookups_found = report.lookups - SAMPLES_MAX / 10;
+        report.downloads = SAMPLES_MAX / 5;
+        for at in 0..500 {
+            report.lookup_ms.push(50 + at * at / 40);
+            report.lookup_hops.push(at % 4 + at % 3);
+            report.update_ms.push(200 + at * at * at / 2000);
+        }
+        (0..40).for_each(|at| report.download_ms.push(2000 + at * at * 90));
+        report.violations_total = 2;
+        report.violations.push(Violation {
+            at: Span::millis(61_250),
+            rule: "no wrong byte reaches a finished file",
+            hosts: vec!["host-1".to_owned(), "<b>\u{1b}[2J".to_owned()],
+            what: "\"a\" & <script>alert(1)</script>".to_owned(),
+            before: vec![
+                "1m host-1: <dial>".to_owned(),
+                "1m 1s host-1: crash".to_owned(),
+            ],
+        });
+        report
+    }
 }
