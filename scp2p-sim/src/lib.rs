@@ -5,6 +5,8 @@
 
 pub mod agenda;
 pub mod disk;
+pub mod id;
+pub mod net;
 pub mod report;
 pub mod scenario;
 pub mod villain;

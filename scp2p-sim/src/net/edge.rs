@@ -1,0 +1,236 @@
+//! A router's table of who may talk to whom.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use scp2p_proto::io::Transport;
+use scp2p_proto::time::Time;
+
+use crate::scenario::{self, Dependence};
+
+/// Bindings of one edge, as a large router has them.
+const BINDINGS_MAX: usize = 16_384;
+/// Outside endpoints that one binding remembers to have been sent to.
+const PEERS_MAX: usize = 1024;
+/// The first port that bindings have outside.
+const FIRST_PORT: u16 = 1024;
+
+/// A firewall or a translator.
+#[derive(Debug)]
+pub(super) struct Edge {
+    /// None for a firewall, which has no address of its own.
+    address: Option<Ipv4Addr>,
+    mapping: Dependence,
+    filtering: Dependence,
+    expiry: Duration,
+    inbound_refresh: bool,
+    hairpin: bool,
+    next_port: u16,
+    bindings: BTreeMap<Inside, Binding>,
+    outside: BTreeMap<(Transport, SocketAddrV4), Inside>,
+}
+
+/// What a binding is for: an endpoint inside, and what else the mapping depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Inside {
+    transport: Transport,
+    endpoint: SocketAddrV4,
+    toward: Option<SocketAddrV4>,
+}
+
+#[derive(Debug)]
+struct Binding {
+    outside: SocketAddrV4,
+    until: Time,
+    /// Links known to keep it alive.
+    held: u32,
+    /// Those who may answer, as far as the filter tells them apart, and until when.
+    peers: BTreeMap<Option<SocketAddrV4>, Time>,
+}
+
+impl Edge {
+    pub(super) fn new(spec: &scenario::Edge, address: Option<Ipv4Addr>) -> Edge {
+        Edge {
+            address,
+            mapping: spec.mapping.unwrap_or(Dependence::Independent),
+            filtering: spec.filtering,
+            expiry: spec.expiry.duration(),
+            inbound_refresh: spec.inbound_refresh,
+            hairpin: spec.hairpin,
+            next_port: FIRST_PORT,
+            bindings: BTreeMap::new(),
+            outside: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn hairpin(&self) -> bool {
+        self.hairpin
+    }
+
+    pub(super) fn expiry(&self) -> Duration {
+        self.expiry
+    }
+
+    /// Lets a datagram out and says which source it has outside; none if the table is full.
+    pub(super) fn outbound(
+        &mut self,
+        now: Time,
+        transport: Transport,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Option<SocketAddrV4> {
+        let inside = self.inside(transport, from, to);
+        let until = now + self.expiry;
+        let filter = seen(self.filtering, to);
+        let lives = self
+            .bindings
+            .get(&inside)
+            .is_some_and(|binding| binding.lives(now));
+        if !lives {
+            self.forget(inside);
+            self.bind(now, inside)?;
+        }
+        let binding = self.bindings.get_mut(&inside)?;
+        binding.until = binding.until.max(until);
+        if binding.peers.len() >= PEERS_MAX && !binding.peers.contains_key(&filter) {
+            binding.peers.retain(|_, until| now < *until);
+            if binding.peers.len() >= PEERS_MAX {
+                return None;
+            }
+        }
+        let peer = binding.peers.entry(filter).or_insert(until);
+        *peer = until.max(*peer);
+        Some(binding.outside)
+    }
+
+    /// Where inside a datagram from outside goes; none if it is not let in.
+    pub(super) fn inbound(
+        &mut self,
+        now: Time,
+        transport: Transport,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Option<SocketAddrV4> {
+        let inside = self.outside.get(&(transport, to))?;
+        let binding = self.bindings.get_mut(inside)?;
+        let peer = binding.peers.get_mut(&seen(self.filtering, from))?;
+        if binding.held == 0 && (binding.until <= now || *peer <= now) {
+            return None;
+        }
+        if self.inbound_refresh {
+            let until = now + self.expiry;
+            binding.until = binding.until.max(until);
+            *peer = until.max(*peer);
+        }
+        Some(inside.endpoint)
+    }
+
+    /// Whose the endpoint outside is, whoever may send to it.
+    pub(super) fn behind(&self, transport: Transport, to: SocketAddrV4) -> Option<SocketAddrV4> {
+        self.outside
+            .get(&(transport, to))
+            .map(|inside| inside.endpoint)
+    }
+
+    /// Keeps a binding that exists until it is released as often, and says which it is and its source outside.
+    pub(super) fn hold(
+        &mut self,
+        transport: Transport,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Option<(Inside, SocketAddrV4)> {
+        let inside = self.inside(transport, from, to);
+        let binding = self.bindings.get_mut(&inside)?;
+        binding.held += 1;
+        Some((inside, binding.outside))
+    }
+
+    /// What was held was last used then.
+    pub(super) fn release(&mut self, inside: Inside, used: Time) {
+        let until = used + self.expiry;
+        if let Some(binding) = self.bindings.get_mut(&inside) {
+            binding.held = binding.held.saturating_sub(1);
+            binding.until = binding.until.max(until);
+            for peer in binding.peers.values_mut() {
+                *peer = until.max(*peer);
+            }
+        }
+    }
+
+    fn inside(&self, transport: Transport, from: SocketAddrV4, to: SocketAddrV4) -> Inside {
+        Inside {
+            transport,
+            endpoint: from,
+            toward: seen(self.mapping, to),
+        }
+    }
+
+    fn bind(&mut self, now: Time, inside: Inside) -> Option<()> {
+        if self.bindings.len() >= BINDINGS_MAX {
+            self.sweep(now);
+            if self.bindings.len() >= BINDINGS_MAX {
+                return None;
+            }
+        }
+        let outside = match self.address {
+            None => inside.endpoint,
+            Some(address) => self.free_port(inside.transport, address),
+        };
+        self.outside.insert((inside.transport, outside), inside);
+        self.bindings.insert(
+            inside,
+            Binding {
+                outside,
+                until: now,
+                held: 0,
+                peers: BTreeMap::new(),
+            },
+        );
+        Some(())
+    }
+
+    /// The next that no binding has: there are more ports than bindings.
+    fn free_port(&mut self, transport: Transport, address: Ipv4Addr) -> SocketAddrV4 {
+        loop {
+            let outside = SocketAddrV4::new(address, self.next_port);
+            self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+            if !self.outside.contains_key(&(transport, outside)) {
+                return outside;
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Time) {
+        let over: Vec<Inside> = self
+            .bindings
+            .iter()
+            .filter(|(_, binding)| !binding.lives(now))
+            .map(|(inside, _)| *inside)
+            .collect();
+        for inside in over {
+            self.forget(inside);
+        }
+    }
+
+    fn forget(&mut self, inside: Inside) {
+        if let Some(binding) = self.bindings.remove(&inside) {
+            self.outside.remove(&(inside.transport, binding.outside));
+        }
+    }
+}
+
+impl Binding {
+    fn lives(&self, now: Time) -> bool {
+        self.held > 0 || now < self.until
+    }
+}
+
+/// What of an endpoint outside something depends on.
+fn seen(dependence: Dependence, endpoint: SocketAddrV4) -> Option<SocketAddrV4> {
+    match dependence {
+        Dependence::Independent => None,
+        Dependence::Address => Some(SocketAddrV4::new(*endpoint.ip(), 0)),
+        Dependence::AddressAndPort => Some(endpoint),
+    }
+}

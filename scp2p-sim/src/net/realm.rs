@@ -1,0 +1,344 @@
+//! Who has which address where, and how datagrams find their way through edges.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use scp2p_proto::io::Transport;
+use scp2p_proto::time::Time;
+
+use super::edge::{Edge, Inside};
+use crate::id::HostId;
+use crate::scenario;
+
+/// All edges and addresses. Behind each translator there is a realm of addresses of its own; realm 0 is the internet.
+#[derive(Debug)]
+pub(super) struct Realms {
+    edges: Vec<Router>,
+    names: BTreeMap<String, EdgeNo>,
+    owners: BTreeMap<(RealmNo, Ipv4Addr), Owner>,
+    /// Addresses given out so far, by realm.
+    given: Vec<u32>,
+    places: BTreeMap<HostId, Place>,
+}
+
+/// An edge, in the order of adding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EdgeNo(u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct RealmNo(u32);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Host(HostId),
+    Edge(EdgeNo),
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    zone: Option<EdgeNo>,
+    address: Ipv4Addr,
+}
+
+#[derive(Debug)]
+struct Router {
+    edge: Edge,
+    behind: Option<EdgeNo>,
+    /// The realm of those behind it.
+    realm: RealmNo,
+    translates: bool,
+}
+
+/// A datagram at the place on its way that is nearest to the internet, where its source is what the receiver will see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Datagram {
+    transport: Transport,
+    pub(super) from: SocketAddrV4,
+    to: SocketAddrV4,
+    realm: RealmNo,
+    zone: Option<EdgeNo>,
+}
+
+/// Why a datagram does not get out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// Dropped without a word.
+    Dropped,
+    /// No network has such an address.
+    NoRoute,
+}
+
+impl Realms {
+    const INTERNET: RealmNo = RealmNo(0);
+
+    pub(super) fn new() -> Realms {
+        Realms {
+            edges: Vec::new(),
+            names: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            given: vec![0],
+            places: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add_edge(&mut self, spec: &scenario::Edge) {
+        let number = EdgeNo(self.edges.len() as u32);
+        let behind = self.zone(spec.behind.as_deref());
+        let outer = self.realm(behind);
+        let (address, realm) = if spec.mapping.is_some() {
+            self.given.push(0);
+            let inner = RealmNo(self.given.len() as u32 - 1);
+            (Some(self.assign(outer, Owner::Edge(number))), inner)
+        } else {
+            (None, outer)
+        };
+        self.edges.push(Router {
+            edge: Edge::new(spec, address),
+            behind,
+            realm,
+            translates: address.is_some(),
+        });
+        self.names.insert(spec.name.clone(), number);
+    }
+
+    /// Gives the host an address behind the edge instead of the one that it has.
+    pub(super) fn place(&mut self, host: HostId, edge: Option<&str>) {
+        if let Some(place) = self.places.remove(&host) {
+            let realm = self.realm(place.zone);
+            self.owners.remove(&(realm, place.address));
+        }
+        let zone = self.zone(edge);
+        let address = self.assign(self.realm(zone), Owner::Host(host));
+        self.places.insert(host, Place { zone, address });
+    }
+
+    pub(super) fn address(&self, host: HostId) -> Option<Ipv4Addr> {
+        self.places.get(&host).map(|place| place.address)
+    }
+
+    /// How soon the first binding that may be on the host's way expires; none if there are no edges.
+    pub(super) fn expiry(&self, host: HostId) -> Option<Duration> {
+        let mut zone = self.places.get(&host)?.zone;
+        let mut least: Option<Duration> = None;
+        while let Some(number) = zone {
+            let router = self.router(number);
+            let expiry = router.edge.expiry();
+            least = Some(least.map_or(expiry, |least| least.min(expiry)));
+            zone = router.behind;
+        }
+        least
+    }
+
+    /// Sends a datagram out through the edges on the host's side.
+    pub(super) fn depart(
+        &mut self,
+        now: Time,
+        transport: Transport,
+        host: HostId,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Result<Datagram, Stuck> {
+        self.climb(transport, host, from, to, |_, edge, from| {
+            edge.outbound(now, transport, from, to)
+        })
+    }
+
+    /// Holds all bindings on the way out, and says which.
+    pub(super) fn hold(
+        &mut self,
+        transport: Transport,
+        host: HostId,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Vec<(EdgeNo, Inside)> {
+        let mut held = Vec::new();
+        let way = self.climb(transport, host, from, to, |number, edge, from| {
+            let (inside, outside) = edge.hold(transport, from, to)?;
+            held.push((number, inside));
+            Some(outside)
+        });
+        debug_assert!(way.is_ok(), "only ways that were just used are held");
+        held
+    }
+
+    pub(super) fn release(&mut self, edge: EdgeNo, inside: Inside, used: Time) {
+        self.edges[edge.0 as usize].edge.release(inside, used);
+    }
+
+    /// Lets a datagram in through the edges on the receiver's side: who gets it, at which of its endpoints.
+    pub(super) fn arrive(
+        &mut self,
+        now: Time,
+        datagram: Datagram,
+    ) -> Option<(HostId, SocketAddrV4)> {
+        let mut at = datagram;
+        loop {
+            let owner = *self.owners.get(&(at.realm, *at.to.ip()))?;
+            let (from, to) = (at.from, at.to);
+            self.admit(self.zone_of(owner), at.zone, &mut |edge| {
+                edge.inbound(now, at.transport, from, to).map(drop)
+            })?;
+            match owner {
+                Owner::Host(host) => return Some((host, at.to)),
+                Owner::Edge(number) => {
+                    let router = &mut self.edges[number.0 as usize];
+                    at.to = router.edge.inbound(now, at.transport, from, to)?;
+                    at.realm = router.realm;
+                    at.zone = Some(number);
+                }
+            }
+        }
+    }
+
+    /// Who would get the datagram if every filter let it in.
+    pub(super) fn target(&self, datagram: &Datagram) -> Option<HostId> {
+        let mut at = *datagram;
+        loop {
+            match *self.owners.get(&(at.realm, *at.to.ip()))? {
+                Owner::Host(host) => return Some(host),
+                Owner::Edge(number) => {
+                    let router = self.router(number);
+                    at.to = router.edge.behind(at.transport, at.to)?;
+                    at.realm = router.realm;
+                }
+            }
+        }
+    }
+
+    /// Whether a datagram out of the blue from one host to the other's own address is let in: no edge may be on its way in.
+    pub(super) fn lets_in(&self, from: HostId, to: HostId) -> bool {
+        let (Some(from), Some(to)) = (self.places.get(&from), self.places.get(&to)) else {
+            return false;
+        };
+        let realm = self.realm(to.zone);
+        let mut zone = from.zone;
+        loop {
+            let here = self.realm(zone);
+            if here == realm && zone == to.zone {
+                return true;
+            }
+            let Some(number) = zone else { return false };
+            zone = self.router(number).behind;
+        }
+    }
+
+    /// Goes outward from a host until the destination is in the realm that was reached and not further out.
+    fn climb(
+        &mut self,
+        transport: Transport,
+        host: HostId,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        mut pass: impl FnMut(EdgeNo, &mut Edge, SocketAddrV4) -> Option<SocketAddrV4>,
+    ) -> Result<Datagram, Stuck> {
+        let place = self.places.get(&host).ok_or(Stuck::NoRoute)?;
+        let mut at = Datagram {
+            transport,
+            from,
+            to,
+            realm: self.realm(place.zone),
+            zone: place.zone,
+        };
+        let mut translator = None;
+        loop {
+            let owner = self.owners.get(&(at.realm, *to.ip())).copied();
+            if let Some(owner) = owner
+                && self.is_within(self.zone_of(owner), at.zone)
+            {
+                let own = translator.filter(|number| owner == Owner::Edge(*number));
+                if own.is_some_and(|number| !self.router(number).edge.hairpin()) {
+                    return Err(Stuck::Dropped);
+                }
+                return Ok(at);
+            }
+            let Some(number) = at.zone else {
+                return Err(if is_internet(*to.ip()) {
+                    Stuck::Dropped
+                } else {
+                    Stuck::NoRoute
+                });
+            };
+            let router = &mut self.edges[number.0 as usize];
+            at.from = pass(number, &mut router.edge, at.from).ok_or(Stuck::Dropped)?;
+            at.zone = router.behind;
+            if router.translates {
+                translator = Some(number);
+            }
+            at.realm = self.realm(at.zone);
+        }
+    }
+
+    /// Goes inward through firewalls from one zone to another in it.
+    fn admit(
+        &mut self,
+        target: Option<EdgeNo>,
+        from: Option<EdgeNo>,
+        pass: &mut impl FnMut(&mut Edge) -> Option<()>,
+    ) -> Option<()> {
+        if target == from {
+            return Some(());
+        }
+        let number = target?;
+        self.admit(self.router(number).behind, from, pass)?;
+        pass(&mut self.edges[number.0 as usize].edge)
+    }
+
+    fn is_within(&self, mut zone: Option<EdgeNo>, outer: Option<EdgeNo>) -> bool {
+        loop {
+            if zone == outer {
+                return true;
+            }
+            match zone {
+                Some(number) => zone = self.router(number).behind,
+                None => return false,
+            }
+        }
+    }
+
+    fn zone(&self, name: Option<&str>) -> Option<EdgeNo> {
+        self.names.get(name?).copied()
+    }
+
+    fn zone_of(&self, owner: Owner) -> Option<EdgeNo> {
+        match owner {
+            Owner::Host(host) => self.places.get(&host).and_then(|place| place.zone),
+            Owner::Edge(number) => self.router(number).behind,
+        }
+    }
+
+    fn realm(&self, zone: Option<EdgeNo>) -> RealmNo {
+        zone.map_or(Realms::INTERNET, |number| self.router(number).realm)
+    }
+
+    fn router(&self, number: EdgeNo) -> &Router {
+        &self.edges[number.0 as usize]
+    }
+
+    fn assign(&mut self, realm: RealmNo, owner: Owner) -> Ipv4Addr {
+        let given = &mut self.given[realm.0 as usize];
+        *given += 1;
+        let [_, a, b, c] = given.to_be_bytes();
+        let address = if realm == Realms::INTERNET {
+            // Each in a /24 of its own, as hosts that know nothing of each other are.
+            Ipv4Addr::new(20 + a, b, c, 1)
+        } else {
+            let [_, _, _, inner] = realm.0.to_be_bytes();
+            Ipv4Addr::new(10, inner, b, c)
+        };
+        self.owners.insert((realm, address), owner);
+        address
+    }
+}
+
+/// Whether the internet carries datagrams to such an address, even if nobody has it.
+fn is_internet(ip: Ipv4Addr) -> bool {
+    !(ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_unspecified()
+        || ip.is_multicast()
+        || ip.is_broadcast()
+        || ip.octets()[0] == 0)
+}
