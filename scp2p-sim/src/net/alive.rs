@@ -1,6 +1,6 @@
 //! Keep-alives and time-outs.
 //!
-//! A link whose keep-alives came through in both directions is left alone until something happens to one of its hosts: no edge
+//! A link whose keep-alives or segments came through in both directions is left alone until something happens to one of its hosts: no edge
 //! on its way forgets it sooner than the next of them, so they would only confirm each other. What they would have done
 //! meanwhile is worked out then.
 

@@ -280,6 +280,7 @@ impl Network {
         };
         let watched = link.watch.is_some();
         link.end_mut(side).heard = now;
+        link.end_mut(packet.side).works = true;
         if !matches!(packet.what, What::Leg(_) | What::Reset) {
             self.accept(now, pipe);
         }

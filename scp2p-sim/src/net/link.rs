@@ -91,7 +91,7 @@ pub(super) struct End {
     pub(super) sent: Time,
     /// When something of the other end came last.
     pub(super) heard: Time,
-    /// Whether its last keep-alive came through.
+    /// Whether what it sent last, as far as that is known, came through.
     pub(super) works: bool,
     /// What the other end sent before it closed, in segments by lane.
     pub(super) fin: Option<[u64; 2]>,

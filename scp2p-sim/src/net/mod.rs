@@ -105,7 +105,7 @@ impl Network {
         }
     }
 
-    /// Adds an edge. The one that it is behind must be there; an unknown one counts as the internet.
+    /// Adds an edge. It does not exist before the one that it is behind, in whatever order they are added.
     pub fn add_edge(&mut self, edge: &scenario::Edge) {
         self.realms.add_edge(edge);
     }

@@ -17,8 +17,11 @@ pub(super) struct Realms {
     edges: Vec<Router>,
     names: BTreeMap<String, EdgeNo>,
     owners: BTreeMap<(RealmNo, Ipv4Addr), Owner>,
-    /// Addresses given out so far, by realm.
-    given: Vec<u32>,
+    /// Edges behind such that are not there yet.
+    waiting: Vec<scenario::Edge>,
+    realms: u32,
+    /// Addresses given out so far on the internet, and in all other realms.
+    given: [u32; 2],
     places: BTreeMap<HostId, Place>,
 }
 
@@ -78,18 +81,25 @@ impl Realms {
             edges: Vec::new(),
             names: BTreeMap::new(),
             owners: BTreeMap::new(),
-            given: vec![0],
+            waiting: Vec::new(),
+            realms: 1,
+            given: [0; 2],
             places: BTreeMap::new(),
         }
     }
 
+    /// Adds an edge, and those that waited for it; it waits itself for the one that it is behind.
     pub(super) fn add_edge(&mut self, spec: &scenario::Edge) {
-        let number = EdgeNo(self.edges.len() as u32);
         let behind = self.zone(spec.behind.as_deref());
+        if spec.behind.is_some() && behind.is_none() {
+            self.waiting.push(spec.clone());
+            return;
+        }
+        let number = EdgeNo(self.edges.len() as u32);
         let outer = self.realm(behind);
         let (address, realm) = if spec.mapping.is_some() {
-            self.given.push(0);
-            let inner = RealmNo(self.given.len() as u32 - 1);
+            let inner = RealmNo(self.realms);
+            self.realms += 1;
             (Some(self.assign(outer, Owner::Edge(number))), inner)
         } else {
             (None, outer)
@@ -101,6 +111,9 @@ impl Realms {
             translates: address.is_some(),
         });
         self.names.insert(spec.name.clone(), number);
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.add_edge(&waiting);
+        }
     }
 
     /// Gives the host an address behind the edge instead of the one that it has.
@@ -316,16 +329,17 @@ impl Realms {
         &self.edges[number.0 as usize]
     }
 
+    /// An address that was never given to anybody.
     fn assign(&mut self, realm: RealmNo, owner: Owner) -> Ipv4Addr {
-        let given = &mut self.given[realm.0 as usize];
+        let is_inner = realm != Realms::INTERNET;
+        let given = &mut self.given[usize::from(is_inner)];
         *given += 1;
         let [_, a, b, c] = given.to_be_bytes();
-        let address = if realm == Realms::INTERNET {
+        let address = if is_inner {
+            Ipv4Addr::new(10, a, b, c)
+        } else {
             // Each in a /24 of its own, as hosts that know nothing of each other are.
             Ipv4Addr::new(20 + a, b, c, 1)
-        } else {
-            let [_, _, _, inner] = realm.0.to_be_bytes();
-            Ipv4Addr::new(10, inner, b, c)
         };
         self.owners.insert((realm, address), owner);
         address

@@ -73,8 +73,7 @@ fn a_firewall_inside_a_translator_opens_outward_only() {
 #[test]
 fn behind_two_translators_a_host_looks_like_the_outer_one() {
     let mut world = World::new(scenario::Network::default(), 1);
-    let carrier = edge("carrier", Some(DEPENDENCES[2]), DEPENDENCES[2]);
-    world.net.add_edge(&carrier);
+    // In any order.
     for name in ["home", "other"] {
         let home = Edge {
             behind: Some("carrier".into()),
@@ -82,6 +81,8 @@ fn behind_two_translators_a_host_looks_like_the_outer_one() {
         };
         world.net.add_edge(&home);
     }
+    let carrier = edge("carrier", Some(DEPENDENCES[2]), DEPENDENCES[2]);
+    world.net.add_edge(&carrier);
     world.host(A, Some("home"));
     world.host(B, None);
     world.host(HostId(2), Some("other"));
@@ -98,7 +99,7 @@ fn behind_two_translators_a_host_looks_like_the_outer_one() {
     world.run(200);
     assert_eq!(world.received(A, link, Lane::Control).len(), 100);
     assert!(world.lost_after(A, link, Time(0)).is_none());
-    assert!(!world.net.direct_path_possible(B, A) || world.net.direct_path_possible(A, B));
+    assert!(world.net.direct_path_possible(B, A));
     assert!(!world.net.direct_path_possible(A, HostId(2)));
 }
 

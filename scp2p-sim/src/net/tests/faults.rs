@@ -28,6 +28,19 @@ fn an_idle_link_lives_and_costs_nothing() {
 }
 
 #[test]
+fn a_link_busy_in_one_direction_is_left_alone_too() {
+    let mut world = World::open();
+    let (dialed, accepted) = world.link(Transport::Quic);
+    world.grant(B, accepted, Lane::Control, 1000);
+    for _ in 0..30 {
+        world.send(A, dialed, Lane::Control, vec![1; 10]);
+        world.run(1);
+    }
+    assert_eq!(world.received(B, accepted, Lane::Control).len(), 300);
+    assert!(world.agenda.is_empty());
+}
+
+#[test]
 fn a_short_partition_delays_and_a_long_one_cuts() {
     for transport in BOTH {
         for (secs, lives) in [(idle(transport) / 2, true), (idle(transport) + 5, false)] {
