@@ -18,6 +18,7 @@ mod hashing;
 mod resume;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use chunks::Chunks;
 

@@ -12,6 +12,7 @@ mod queue;
 mod realm;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddrV4};

@@ -48,6 +48,10 @@ impl Paths {
         }
     }
 
+    pub(super) fn model_mut(&mut self) -> &mut scenario::Network {
+        &mut self.model
+    }
+
     pub(super) fn dice(&mut self) -> &mut Dice {
         &mut self.dice
     }

@@ -11,7 +11,6 @@ mod text;
 
 use std::fmt;
 
-use scp2p_proto::time::Time;
 use serde::{Serialize, Serializer};
 
 use crate::scenario::{Scenario, Span};
@@ -154,10 +153,6 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.violations_total == 0
     }
-}
-
-pub(crate) fn span_since_start(time: Time) -> Span {
-    Span(time.0)
 }
 
 fn as_hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,290 @@
+//! Scenarios that have a name.
+
+use crate::generate::{NatMix, Options, Profile, generate};
+use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
+
+/// The names of all ready scenarios.
+pub const NAMES: [&str; 9] = [
+    "smoke",
+    "churn50",
+    "nat-matrix",
+    "partition-heal",
+    "crash-storm",
+    "update-propagation",
+    "swarm",
+    "flash-crowd",
+    "villains",
+];
+
+/// The ready scenario of this name, its chance fed by `seed`; none if there is none of this name.
+pub fn named(name: &str, seed: u64) -> Option<Scenario> {
+    Some(match name {
+        "smoke" => smoke(seed),
+        "churn50" => churn50(seed),
+        "nat-matrix" => nat_matrix(seed),
+        "partition-heal" => partition_heal(seed),
+        "crash-storm" => crash_storm(seed),
+        "update-propagation" => update_propagation(seed),
+        "swarm" => swarm(seed),
+        "flash-crowd" => flash_crowd(seed),
+        "villains" => villains(seed),
+        _ => return None,
+    })
+}
+
+/// Five nodes do the main job: publish, follow, revise, search, download; one crashes and comes back.
+fn smoke(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 5, Span::secs(600), Span::secs(900));
+    made.publish(5, 1, 3, 300_000);
+    for host in 2..5 {
+        made.follow(20, host, 1);
+        made.at(60 + u64::from(host), host, get(1));
+        made.at(100, host, search(1));
+    }
+    made.at(110, 3, Action::Crash);
+    made.at(130, 3, Action::Start);
+    made.publish(200, 1, 3, 300_000);
+    made.scenario
+}
+
+/// Fifty nodes come and go as servers of a large network do, for six hours.
+fn churn50(seed: u64) -> Scenario {
+    let options = Options {
+        nodes: 50,
+        length: Span::secs(6 * 3600),
+        profile: Profile::Ipfs,
+        villains_percent: 0,
+        nat: NatMix::Open,
+        faults: false,
+    };
+    generate(seed, &options)
+}
+
+/// A host behind each kind of edge, all of them told to connect to each other, and each
+/// following a share of a host that everybody can dial.
+fn nat_matrix(seed: u64) -> Scenario {
+    let all = [
+        Dependence::Independent,
+        Dependence::Address,
+        Dependence::AddressAndPort,
+    ];
+    let mut made = Made::new(seed, 3, Span::secs(600), Span::secs(1200));
+    let mappings = [None, Some(all[0]), Some(all[1]), Some(all[2])];
+    let kinds = mappings
+        .into_iter()
+        .flat_map(|mapping| all.map(|filtering| (mapping, filtering)));
+    for (number, (mapping, filtering)) in (3_u32..).zip(kinds) {
+        let edge = format!("e{number}");
+        made.scenario.edges.push(Edge {
+            name: edge.clone(),
+            behind: None,
+            mapping,
+            filtering,
+            expiry: Span::secs(60),
+            inbound_refresh: false,
+            hairpin: false,
+        });
+        made.host(number).edge = Some(edge);
+        made.follow(30, number, 1);
+        made.at(60, number, get(1));
+    }
+    made.publish(5, 1, 2, 100_000);
+    made.publish(300, 1, 2, 100_000);
+    made.scenario
+}
+
+/// Two halves of a network cannot see each other for ten minutes, in which both publish.
+fn partition_heal(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 12, Span::secs(1200), Span::secs(1800));
+    made.publish(5, 3, 2, 50_000);
+    made.publish(5, 9, 2, 50_000);
+    for host in 0..12 {
+        for owner in [3, 9] {
+            if host != owner {
+                made.follow(30, host, owner);
+            }
+        }
+    }
+    let far: Vec<String> = (6..12).map(name).collect();
+    for host in 0..6 {
+        let from = far.clone();
+        made.at(
+            300,
+            host,
+            Action::Partition {
+                from,
+                one_way: false,
+            },
+        );
+        made.at(900, host, Action::Heal);
+    }
+    made.publish(400, 3, 2, 50_000);
+    made.publish(400, 9, 2, 50_000);
+    made.scenario
+}
+
+/// Hosts lose power again and again while they publish, follow and download, and a third of them at once.
+fn crash_storm(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 10, Span::secs(1200), Span::secs(1800));
+    made.publish(5, 3, 2, 2_000_000);
+    for host in 4..10 {
+        made.follow(20, host, 3);
+        made.at(40, host, get(3));
+    }
+    for round in 0..20_u64 {
+        for host in 0..10_u32 {
+            let turn = (u64::from(host) * 7 + round * 3) % 10;
+            if turn < 4 {
+                let at = 45 + round * 50 + turn;
+                made.at(at, host, Action::Crash);
+                made.at(at + 10 + turn, host, Action::Start);
+            }
+        }
+        made.publish(50 + round * 50, 3, 2, 2_000_000);
+    }
+    made.scenario
+}
+
+/// One publishes a revision every three minutes, forty follow.
+fn update_propagation(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 44, Span::secs(3600), Span::secs(4200));
+    for host in 4..44 {
+        made.follow(30, host, 3);
+    }
+    for revision in 0..18 {
+        made.publish(10 + revision * 180, 3, 4, 1000);
+    }
+    made.scenario
+}
+
+/// Thirty download eight megabytes of one.
+fn swarm(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 34, Span::secs(900), Span::secs(1200));
+    made.publish(5, 3, 1, 8_000_000);
+    made.host(3).up = 2_500_000;
+    for host in 4..34 {
+        made.follow(20, host, 3);
+        made.at(60, host, get(3));
+    }
+    made.scenario
+}
+
+/// Ten times as many hosts come within a minute, and want the same.
+fn flash_crowd(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 5, Span::secs(900), Span::secs(1500));
+    made.publish(5, 3, 2, 500_000);
+    for host in 5..55 {
+        made.host(host).start = Span::millis(300_000 + u64::from(host - 5) * 1200);
+        made.follow(310, host, 3);
+        made.at(370, host, get(3));
+    }
+    made.scenario
+}
+
+/// Villains of all kinds among ten honest hosts that do the main job.
+fn villains(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 10, Span::secs(1200), Span::secs(1800));
+    made.publish(5, 3, 3, 600_000);
+    for host in 4..10 {
+        made.follow(20, host, 3);
+        made.at(300, host, get(3));
+    }
+    made.publish(600, 3, 3, 600_000);
+    for (number, kind) in VillainKind::ALL.into_iter().enumerate() {
+        let mut host = Host::new(format!("v{number}"));
+        host.villain = Some(kind);
+        host.core = false;
+        host.start = Span::secs(30);
+        made.scenario.hosts.push(host);
+    }
+    made.scenario
+}
+
+fn name(host: u32) -> String {
+    format!("n{host}")
+}
+
+fn get(owner: u32) -> Action {
+    Action::Get {
+        to: name(owner),
+        share: "files".into(),
+    }
+}
+
+fn search(owner: u32) -> Action {
+    Action::Search {
+        to: name(owner),
+        share: "files".into(),
+    }
+}
+
+/// A scenario being made: hosts `n0`, `n1` …, the first three of which all others start from.
+struct Made {
+    scenario: Scenario,
+}
+
+impl Made {
+    fn new(seed: u64, hosts: u32, heal: Span, length: Span) -> Made {
+        let mut made = Made {
+            scenario: Scenario {
+                seed,
+                length,
+                heal,
+                network: Default::default(),
+                edges: Vec::new(),
+                hosts: Vec::new(),
+                events: Vec::new(),
+            },
+        };
+        if let Some(last) = hosts.checked_sub(1) {
+            made.host(last);
+        }
+        made
+    }
+
+    /// The host of this number, made with those before it if it is not there.
+    fn host(&mut self, number: u32) -> &mut Host {
+        for new in self.scenario.hosts.len() as u32..=number {
+            let mut host = Host::new(name(new));
+            host.bootstrap = (0..3).filter(|hub| *hub != new).map(name).collect();
+            self.scenario.hosts.push(host);
+        }
+        &mut self.scenario.hosts[number as usize]
+    }
+
+    fn at(&mut self, secs: u64, host: u32, action: Action) {
+        let at = Span::secs(secs);
+        let after = self.scenario.events.partition_point(|event| event.at <= at);
+        self.scenario.events.insert(
+            after,
+            Event {
+                at,
+                host: name(host),
+                action,
+            },
+        );
+    }
+
+    fn publish(&mut self, secs: u64, host: u32, files: u32, bytes: u64) {
+        self.at(
+            secs,
+            host,
+            Action::Publish {
+                share: "files".into(),
+                files,
+                bytes,
+            },
+        );
+    }
+
+    fn follow(&mut self, secs: u64, host: u32, owner: u32) {
+        self.at(
+            secs,
+            host,
+            Action::Subscribe {
+                to: name(owner),
+                share: "files".into(),
+            },
+        );
+    }
+}

@@ -1,0 +1,360 @@
+//! What must always hold, and what must hold in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scp2p_proto::id::{ManifestId, NodeKey, ShareId};
+use scp2p_proto::record::Manifest;
+use scp2p_proto::storage::{Batch, Load, PartRef, RowOp, Table};
+use scp2p_proto::time::Now;
+use scp2p_proto::view::DownloadState;
+
+use super::World;
+use super::workload::{ShareName, Wanted};
+use crate::id::HostId;
+use crate::report::{Spread, VIOLATIONS_MAX, Violation};
+use crate::scenario::Span;
+
+/// At this a peer is no longer dealt with.
+const SCORE_BANNED: i32 = -60;
+
+/// What oracles remember.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// The manifest of each revision of a share, as its owner stored it.
+    manifests: BTreeMap<(ShareId, u64), ManifestId>,
+    /// Pairs that must be connected in the end: who dials, and whom.
+    pub(super) pairs: BTreeSet<(HostId, HostId)>,
+    /// Lookups of each host that were counted already.
+    counted: BTreeMap<HostId, (u32, u64)>,
+}
+
+/// Lookups in the DHT of all hosts.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    pub(super) ended: u64,
+    pub(super) found: u64,
+    pub(super) took_ms: Spread,
+    pub(super) hops: Spread,
+}
+
+impl World<'_> {
+    /// Notes that a rule is broken.
+    pub(super) fn violate(&mut self, rule: &'static str, hosts: &[HostId], what: String) {
+        self.violations_total += 1;
+        if self.violations.len() == VIOLATIONS_MAX {
+            return;
+        }
+        let before = hosts.iter().flat_map(|host| {
+            let host = &self.hosts[host.index()];
+            let name = &host.spec.name;
+            let notes = host.recent.iter();
+            notes.map(move |(at, note)| format!("{} {name}: {note}", Span(at.0)))
+        });
+        self.violations.push(Violation {
+            at: Span(self.now.0),
+            rule,
+            hosts: hosts
+                .iter()
+                .map(|host| self.hosts[host.index()].spec.name.clone())
+                .collect(),
+            what,
+            before: before.collect(),
+        });
+    }
+
+    /// After each input.
+    pub(super) fn check_step(&mut self, host: HostId, now: Now) {
+        let Some(node) = self.hosts[host.index()].node() else {
+            return;
+        };
+        if let Some((deadline, why)) = node.deadline()
+            && deadline <= now.mono
+        {
+            let what = format!("{why:?} is due at {deadline:?}, and it is {:?}", now.mono);
+            self.violate("a deadline is in the future", &[host], what);
+        }
+    }
+
+    /// A batch is about to be applied.
+    pub(super) fn check_batch(&mut self, host: HostId, batch: &Batch) {
+        for op in &batch.rows {
+            let RowOp::Put(Table::Manifests, _, value) = op else {
+                continue;
+            };
+            let Ok(manifest) = Manifest::decode(value) else {
+                let what = format!("{} bytes", value.len());
+                self.violate("stored manifests can be read", &[host], what);
+                continue;
+            };
+            let (share, seq, id) = (manifest.share, manifest.seq, manifest.id());
+            let owner = self.library.names.get(&share).map(|name| name.owner);
+            if owner.is_some_and(|owner| owner != host) {
+                continue;
+            }
+            let known = *self.oracle.manifests.entry((share, seq)).or_insert(id);
+            if known != id && owner == Some(host) {
+                let what = format!("{share} {seq}: {known} and {id}");
+                self.violate("sequence numbers are never used twice", &[host], what);
+            }
+        }
+    }
+
+    /// Files are complete and have their names.
+    pub(super) fn check_finished(&mut self, host: HostId, finished: &[PartRef]) {
+        for part in finished {
+            let path = part.to_string();
+            let content = self.hosts[host.index()]
+                .disk
+                .content(&path, &mut self.chunks);
+            if !content.is_some_and(|content| self.is_true(part, &content)) {
+                self.violate("no wrong byte ever reaches a finished file", &[host], path);
+            }
+        }
+    }
+
+    /// The node asks for something.
+    pub(super) fn check_load(&mut self, host: HostId, load: &Load) {
+        let Load::Resume {
+            part,
+            verified,
+            content,
+            ..
+        } = load
+        else {
+            return;
+        };
+        let Some(hashes) = self.library.chunks.get(content) else {
+            return;
+        };
+        let disk = &self.hosts[host.index()].disk;
+        let path = format!("{part}.part");
+        let missing = (0..).zip(hashes).filter(|(index, hash)| {
+            let claimed = verified.contains(*index);
+            claimed && disk.chunk_hash(&path, *index).as_ref() != Some(*hash)
+        });
+        let missing = missing.count();
+        // After the file got its name the have-map may still be there.
+        if missing > 0 && disk.len(&part.to_string()).is_none() {
+            let what = format!("{part}: {missing} chunks of {content} are not there");
+            self.violate("the have-map is never ahead of the disk", &[host], what);
+        }
+    }
+
+    /// A session is up: if it is with a host's key, that host is at the other end of a link.
+    pub(super) fn check_identity(&mut self, host: HostId, peer: NodeKey) {
+        let other = self.hosts.iter().find(|other| other.keys.public() == peer);
+        if let Some(other) = other.map(|other| other.id)
+            && !self.network.are_linked(host, other)
+        {
+            let what = format!("{peer} is at no other end of a link");
+            self.violate(
+                "a session is with the key that answered",
+                &[host, other],
+                what,
+            );
+        }
+    }
+
+    /// A node starts again: what its user was told is durable is there.
+    pub(super) fn check_promises(&mut self, host: HostId) {
+        let at = &self.hosts[host.index()];
+        let Some(node) = at.node() else {
+            return;
+        };
+        let mut broken = Vec::new();
+        let shares = node.shares();
+        for (share, seq) in &at.promised.published {
+            let has = shares.iter().find(|view| view.id == *share);
+            if has.is_none_or(|view| view.seq < *seq) {
+                broken.push(format!("revision {seq} of the own share {share}"));
+            }
+        }
+        let subscriptions = node.subscriptions();
+        for (share, seq) in &at.promised.subscribed {
+            let has = subscriptions.iter().find(|view| view.id == *share);
+            if has.is_none_or(|view| view.seq < *seq) {
+                let seen = has.map(|view| view.seq);
+                broken.push(format!("revision {seq} of {share}, which has {seen:?}"));
+            }
+        }
+        let downloads = node.downloads();
+        for (download, finished) in &at.promised.downloads {
+            let has = downloads.iter().find(|view| view.id == *download);
+            let kept = match has.map(|view| view.state) {
+                Some(DownloadState::Finished) => true,
+                Some(DownloadState::Running | DownloadState::Failed) => !finished,
+                None => *finished,
+            };
+            if !kept {
+                broken.push(format!("{download:?}, finished: {finished}"));
+            }
+        }
+        for what in broken {
+            self.violate("what was said to be durable survives", &[host], what);
+        }
+    }
+
+    /// A download gave up.
+    pub(super) fn failed_download(&mut self, host: HostId, name: ShareName, reason: &str) {
+        let excused = self.now < self.scenario.heal.time()
+            || self.hosts[name.owner.index()].is_villain()
+            || self
+                .library
+                .shares
+                .get(&name)
+                .is_none_or(|share| share.edited);
+        if !excused {
+            let what = format!("{}: {reason}", name.name);
+            self.violate("no download fails in a healed world", &[host], what);
+        }
+    }
+
+    /// Counts the lookups that ended since the last time.
+    pub(super) fn collect_lookups(&mut self) {
+        for host in &self.hosts {
+            let Some(node) = host.node() else {
+                continue;
+            };
+            let (boot, last) = self.oracle.counted.entry(host.id).or_default();
+            if *boot != host.boot {
+                (*boot, *last) = (host.boot, 0);
+            }
+            for lookup in node.stats().lookups {
+                if lookup.number <= *last {
+                    continue;
+                }
+                *last = lookup.number;
+                self.lookups.ended += 1;
+                self.lookups.found += u64::from(lookup.found);
+                self.lookups.took_ms.push(lookup.took.as_millis() as u64);
+                self.lookups.hops.push(u64::from(lookup.hops));
+            }
+        }
+    }
+
+    /// What must hold in the end.
+    pub(super) fn judge(&mut self) {
+        let core: Vec<HostId> = self.core().collect();
+        for (host, peer) in self.oracle.pairs.clone() {
+            self.judge_pair(host, peer);
+        }
+        for host in &core {
+            self.judge_subscriptions(*host, &core);
+            self.judge_wishes(*host);
+            self.judge_scores(*host);
+        }
+        for ((host, download), (name, _)) in self.downloads.clone() {
+            if self.must_finish(host, &name) {
+                let what = format!("{download:?} of {}", name.name);
+                self.violate(
+                    "a download with a core source finishes",
+                    &[host, name.owner],
+                    what,
+                );
+            }
+        }
+    }
+
+    fn judge_pair(&mut self, host: HostId, peer: HostId) {
+        let key = self.hosts[peer.index()].keys.public();
+        let connected = self.hosts[host.index()].node().is_some_and(|node| {
+            let peers = node.peers();
+            peers
+                .iter()
+                .any(|view| view.key == key && view.session.is_some())
+        });
+        if !connected {
+            let what = format!("told to dial {}", self.hosts[peer.index()].spec.name);
+            self.violate("core hosts with a path connect", &[host, peer], what);
+        }
+    }
+
+    fn judge_subscriptions(&mut self, host: HostId, core: &[HostId]) {
+        let Some(node) = self.hosts[host.index()].node() else {
+            return self.violate("core hosts run in the end", &[host], String::new());
+        };
+        for view in node.subscriptions() {
+            let newest = self.newest_at(core, view.id);
+            if view.seq < newest {
+                let what = format!("{} is at {}, not {newest}", view.id, view.seq);
+                let owner = self.library.names.get(&view.id).map(|name| name.owner);
+                let hosts: Vec<HostId> = [Some(host), owner].into_iter().flatten().collect();
+                self.violate("core subscriptions reach the newest revision", &hosts, what);
+            }
+        }
+    }
+
+    /// The newest revision that a core host has.
+    fn newest_at(&self, core: &[HostId], share: ShareId) -> u64 {
+        let nodes = core
+            .iter()
+            .filter_map(|host| self.hosts[host.index()].node());
+        let seqs = nodes.flat_map(|node| {
+            let own = node.shares().into_iter().filter(|view| view.id == share);
+            let followed = node
+                .subscriptions()
+                .into_iter()
+                .filter(|view| view.id == share);
+            let own: Vec<u64> = own.map(|view| view.seq).collect();
+            own.into_iter()
+                .chain(followed.map(|view| view.seq).collect::<Vec<_>>())
+        });
+        seqs.max().unwrap_or(0)
+    }
+
+    fn judge_wishes(&mut self, host: HostId) {
+        for wanted in self.hosts[host.index()].wanted.clone() {
+            let name = match &wanted {
+                Wanted::Publish { share } => Some(ShareName {
+                    owner: host,
+                    name: share.clone(),
+                }),
+                Wanted::Subscribe(name) | Wanted::Unsubscribe(name) | Wanted::Get(name) => {
+                    self.library.id(name).map(|_| name.clone())
+                }
+            };
+            let possible = name.is_some_and(|name| match &wanted {
+                Wanted::Get(_) => self.must_finish(host, &name),
+                Wanted::Publish { .. } | Wanted::Subscribe(_) | Wanted::Unsubscribe(_) => true,
+            });
+            if possible {
+                let what = format!("{wanted:?}");
+                self.violate("what users want is done in the end", &[host], what);
+            }
+        }
+    }
+
+    fn judge_scores(&mut self, host: HostId) {
+        let Some(node) = self.hosts[host.index()].node() else {
+            return;
+        };
+        for view in node.peers() {
+            let peer = self
+                .hosts
+                .iter()
+                .find(|other| other.keys.public() == view.key);
+            if let Some(peer) = peer
+                && !peer.is_villain()
+                && view.score <= SCORE_BANNED
+            {
+                let what = format!("{} has {}", peer.spec.name, view.score);
+                self.violate("honest peers are never banned", &[host, peer.id], what);
+            }
+        }
+    }
+
+    /// Whether a download has a source that it can dial: its publisher, with the files as published.
+    fn must_finish(&self, host: HostId, name: &ShareName) -> bool {
+        let owner = &self.hosts[name.owner.index()];
+        let whole = self
+            .library
+            .shares
+            .get(name)
+            .is_some_and(|share| !share.edited);
+        self.hosts[host.index()].spec.core
+            && owner.spec.core
+            && !owner.is_villain()
+            && whole
+            && self.network.can_dial(host, name.owner)
+    }
+}

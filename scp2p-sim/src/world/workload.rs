@@ -1,0 +1,403 @@
+//! What the users of the hosts do and want.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use scp2p_proto::command::{Command, CommandError, Get, GetWhat, Publish, Reply};
+use scp2p_proto::event::Event;
+use scp2p_proto::id::{ContentId, OpId, ShareId};
+use scp2p_proto::io::Input;
+use scp2p_proto::limits::CHUNK_LEN;
+use scp2p_proto::record::ShareLink;
+use scp2p_proto::rng::Rng;
+use scp2p_proto::storage::{LocalPath, PartRef, Table};
+use scp2p_proto::time::Time;
+
+use super::host::Note;
+use super::{Due, World};
+use crate::id::HostId;
+
+/// After this a user tries again what did not work.
+const RETRY: Duration = Duration::from_secs(10);
+/// Below this folder a host publishes.
+const HOME: &str = "/home";
+/// Below this folder a host downloads.
+const DOWNLOADS: &str = "/downloads";
+
+/// A share by its publisher and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ShareName {
+    pub(super) owner: HostId,
+    pub(super) name: String,
+}
+
+/// What a user wants until it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Publish { share: String },
+    Subscribe(ShareName),
+    Unsubscribe(ShareName),
+    Get(ShareName),
+}
+
+/// A command that is not answered yet.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Something that is wanted.
+    For(Wanted),
+    /// Something that may fail.
+    Once,
+}
+
+/// All shares of honest hosts, as they really are.
+#[derive(Debug, Default)]
+pub(super) struct Library {
+    pub(super) shares: BTreeMap<ShareName, Share>,
+    pub(super) names: BTreeMap<ShareId, ShareName>,
+    /// BLAKE3 of each chunk of each content.
+    pub(super) chunks: BTreeMap<ContentId, Vec<[u8; 32]>>,
+}
+
+/// A share as it really is.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    pub(super) link: Option<ShareLink>,
+    /// When each revision was published, by its number.
+    pub(super) revisions: BTreeMap<u64, Time>,
+    /// All that its files ever were, by name.
+    truth: BTreeMap<String, BTreeSet<ContentId>>,
+    /// Whether a file was changed since it was published.
+    pub(super) edited: bool,
+    /// Versions of its files, the newest made.
+    versions: Vec<u32>,
+    times_made: u32,
+}
+
+impl Share {
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.revisions.last_key_value().map(|(seq, _)| *seq)
+    }
+}
+
+impl Library {
+    pub(super) fn id(&self, name: &ShareName) -> Option<ShareId> {
+        let share = self.shares.get(name)?;
+        share.link.as_ref().map(ShareLink::share)
+    }
+}
+
+impl World<'_> {
+    /// A user changes the files of a share and publishes it.
+    pub(super) fn user_publishes(&mut self, host: HostId, name: &str, files: u32, bytes: u64) {
+        let key = ShareName {
+            owner: host,
+            name: name.to_owned(),
+        };
+        let share = self.library.shares.entry(key).or_default();
+        share.versions.resize(files as usize, 0);
+        let revised = share.times_made % files.max(1);
+        share.times_made += 1;
+        share.edited = false;
+        for (file, version) in (0_u32..).zip(&mut share.versions) {
+            // A new file, or the one that changes this time.
+            if *version == 0 || file == revised {
+                *version += 1;
+            }
+            let label = format!("{} {name} {file} {version}", host.0);
+            let content = content(self.scenario.seed, &label, bytes);
+            let file = file_name(file);
+            let id = ContentId(*blake3::hash(&content).as_bytes());
+            let chunks = content.chunks(CHUNK_LEN as usize);
+            let hashes = chunks.map(|chunk| blake3::hash(chunk).into()).collect();
+            self.library.chunks.insert(id, hashes);
+            share.truth.entry(file.clone()).or_default().insert(id);
+            let path = format!("{HOME}/{name}/{file}");
+            let disk = &mut self.hosts[host.index()].disk;
+            disk.put(&path, [Bytes::from(content)], &mut self.chunks);
+        }
+        self.want(
+            host,
+            Wanted::Publish {
+                share: name.to_owned(),
+            },
+        );
+    }
+
+    /// A user changes a file and forgets to publish it.
+    pub(super) fn user_edits(&mut self, host: HostId, name: &str, file: u32) {
+        let path = format!("{HOME}/{name}/{}", file_name(file));
+        let key = ShareName {
+            owner: host,
+            name: name.to_owned(),
+        };
+        if let Some(share) = self.library.shares.get_mut(&key) {
+            share.edited = true;
+        }
+        let disk = &mut self.hosts[host.index()].disk;
+        disk.edit(&path, 0, b"edited", &mut self.chunks);
+    }
+
+    /// Wants something until it is done.
+    pub(super) fn want(&mut self, host: HostId, wanted: Wanted) {
+        let all = &mut self.hosts[host.index()].wanted;
+        if !all.contains(&wanted) {
+            all.push(wanted);
+        }
+        self.pursue(host);
+    }
+
+    /// Gives the commands for what is wanted and can be had.
+    pub(super) fn pursue(&mut self, host: HostId) {
+        if !self.hosts[host.index()].is_up() || self.hosts[host.index()].is_villain() {
+            return;
+        }
+        for wanted in self.hosts[host.index()].wanted.clone() {
+            let asked = self.hosts[host.index()].asked.values();
+            let under_way = asked.into_iter().any(|asked| match asked {
+                Asked::For(other) => *other == wanted,
+                Asked::Once => false,
+            });
+            let nth = self.hosts[host.index()].next_op;
+            if !under_way && let Some(command) = self.command(&wanted, nth) {
+                self.ask(host, command, Asked::For(wanted));
+            }
+        }
+    }
+
+    /// Gives a command.
+    pub(super) fn ask(&mut self, host: HostId, command: Command, asked: Asked) {
+        let at = &mut self.hosts[host.index()];
+        if !at.is_up() || at.is_villain() {
+            return;
+        }
+        let op = OpId(at.next_op);
+        at.next_op += 1;
+        at.asked.insert(op, asked);
+        self.ready.push_back((host, Input::Command(op, command)));
+    }
+
+    /// The command for something wanted; none while it cannot be. Each download gets a folder of its own.
+    fn command(&self, wanted: &Wanted, nth: u64) -> Option<Command> {
+        Some(match wanted {
+            Wanted::Publish { share } => Command::Publish(Publish::new(
+                share.clone(),
+                vec![LocalPath(format!("{HOME}/{share}"))],
+            )),
+            Wanted::Subscribe(name) => Command::Subscribe(self.link(name)?),
+            Wanted::Unsubscribe(name) => Command::Unsubscribe(self.link(name)?.share()),
+            Wanted::Get(name) => Command::Get(Get {
+                what: GetWhat::Share {
+                    share: self.link(name)?.share(),
+                    path: None,
+                },
+                root: LocalPath(format!("{DOWNLOADS}/{nth}/{}/{}", name.owner.0, name.name)),
+            }),
+        })
+    }
+
+    fn link(&self, name: &ShareName) -> Option<ShareLink> {
+        let villain = match &self.hosts[name.owner.index()].program {
+            Some(super::host::Program::Villain(villain)) => villain.share(),
+            Some(super::host::Program::Node(_)) | None => None,
+        };
+        villain.or_else(|| self.library.shares.get(name)?.link.clone())
+    }
+
+    /// A command was answered.
+    pub(super) fn answered(&mut self, host: HostId, op: OpId, result: Result<Reply, CommandError>) {
+        let now = self.now;
+        let at = &mut self.hosts[host.index()];
+        let note = result.clone().map(Box::new).map_err(Box::new);
+        at.remember(now, Note::Answered(op, note));
+        let Some(asked) = at.asked.remove(&op) else {
+            let what = format!("{op:?} was answered again or never asked");
+            return self.violate("a command is answered once", &[host], what);
+        };
+        let Asked::For(wanted) = asked else {
+            return;
+        };
+        match (wanted, result) {
+            (
+                Wanted::Publish { share },
+                Ok(Reply::Published {
+                    share: id,
+                    seq,
+                    link,
+                    manifest,
+                    ..
+                }),
+            ) => {
+                self.published(host, share, id, seq, link, manifest);
+            }
+            (Wanted::Subscribe(name), Ok(Reply::Subscribed { share, .. })) => {
+                at.wanted
+                    .retain(|other| *other != Wanted::Subscribe(name.clone()));
+                at.promised.subscribed.entry(share).or_insert(0);
+            }
+            (Wanted::Unsubscribe(name), Ok(_) | Err(CommandError::UnknownShare)) => {
+                at.wanted
+                    .retain(|other| *other != Wanted::Unsubscribe(name.clone()));
+                if let Some(id) = self.library.id(&name) {
+                    at.promised.subscribed.remove(&id);
+                }
+            }
+            (Wanted::Get(name), Ok(Reply::Started { download, .. })) => {
+                at.wanted
+                    .retain(|other| *other != Wanted::Get(name.clone()));
+                at.promised.downloads.insert(download, false);
+                self.downloads.insert((host, download), (name, now));
+                self.downloads_begun += 1;
+            }
+            (_, Err(_)) => self.agenda.push(now + RETRY, Due::Pursue(host)),
+            (wanted, Ok(reply)) => {
+                let what = format!("{wanted:?} was answered with {reply:?}");
+                self.violate(
+                    "a command gets the answer that belongs to it",
+                    &[host],
+                    what,
+                );
+            }
+        }
+    }
+
+    fn published(
+        &mut self,
+        host: HostId,
+        share: String,
+        id: ShareId,
+        seq: u64,
+        link: ShareLink,
+        manifest: scp2p_proto::id::ManifestId,
+    ) {
+        let now = self.now;
+        let at = &mut self.hosts[host.index()];
+        at.wanted.retain(|other| {
+            *other
+                != Wanted::Publish {
+                    share: share.clone(),
+                }
+        });
+        let before = at.promised.published.insert(id, seq);
+        if before.is_some_and(|before| before >= seq) {
+            let what = format!("{id} had revision {before:?} and got {seq}");
+            self.violate("sequence numbers only grow", &[host], what);
+        }
+        if !self.hosts[host.index()]
+            .disk
+            .is_durable(Table::Manifests, &manifest.0)
+        {
+            let what = format!("revision {seq} of {id}");
+            self.violate(
+                "nothing is said to be published that a crash would undo",
+                &[host],
+                what,
+            );
+        }
+        let name = ShareName {
+            owner: host,
+            name: share,
+        };
+        self.library.names.insert(id, name.clone());
+        let share = self.library.shares.entry(name).or_default();
+        share.revisions.insert(seq, now);
+        let first = share.link.replace(link).is_none();
+        if first {
+            // Others may have waited for its link.
+            for number in 0..self.hosts.len() {
+                self.agenda.push(now, Due::Pursue(HostId(number as u32)));
+            }
+        }
+    }
+
+    /// The node tells its user something.
+    pub(super) fn told(&mut self, host: HostId, event: &Event) {
+        let now = self.now;
+        match event {
+            Event::ManifestUpdated { share, seq, .. } => {
+                let at = &mut self.hosts[host.index()];
+                let had = at.promised.subscribed.get(share).copied();
+                if had.is_some_and(|had| had > *seq) {
+                    let what = format!("{share} went from {had:?} to {seq}");
+                    self.violate("a subscriber's revision never goes back", &[host], what);
+                } else if had.is_some() {
+                    at.promised.subscribed.insert(*share, *seq);
+                }
+                let known = self.library.names.get(share);
+                let revisions = known.and_then(|name| self.library.shares.get(name));
+                let published = revisions.and_then(|share| share.revisions.get(seq));
+                if let Some(at) = published
+                    && self.hosts[host.index()].up_since <= *at
+                    && had.is_some_and(|had| had > 0)
+                {
+                    self.update_ms.push(now.since(*at).as_millis() as u64);
+                }
+            }
+            Event::DownloadFinished { download } => {
+                self.hosts[host.index()]
+                    .promised
+                    .downloads
+                    .insert(*download, true);
+                if let Some((_, begun)) = self.downloads.remove(&(host, *download)) {
+                    self.download_ms.push(now.since(begun).as_millis() as u64);
+                }
+            }
+            Event::DownloadFailed { download, reason } => {
+                self.hosts[host.index()].promised.downloads.remove(download);
+                if let Some((name, _)) = self.downloads.remove(&(host, *download)) {
+                    self.failed_download(host, name, reason);
+                }
+            }
+            Event::PeerConnected { peer, .. } => self.check_identity(host, *peer),
+            Event::PeerDisconnected { .. }
+            | Event::Interception { .. }
+            | Event::UnboundRefused { .. }
+            | Event::PinMismatch { .. }
+            | Event::SharePublished { .. }
+            | Event::ShareRejected { .. }
+            | Event::FileChanged { .. }
+            | Event::ItemRefused { .. }
+            | Event::ItemFailed { .. }
+            | Event::DownloadProgress { .. }
+            | Event::StoreTrouble { .. } => {}
+        }
+    }
+
+    /// Whether a file of a download, complete and about to get its name, is one that its publisher had.
+    pub(super) fn is_true(&self, part: &PartRef, content: &ContentId) -> bool {
+        let Some(name) = self.share_of_root(&part.root) else {
+            return true;
+        };
+        let Some(share) = self.library.shares.get(&name) else {
+            return true;
+        };
+        let rel = part.rel.to_string();
+        let file = rel.rsplit('/').next().unwrap_or_default();
+        share
+            .truth
+            .get(file)
+            .is_some_and(|ids| ids.contains(content))
+    }
+
+    fn share_of_root(&self, root: &LocalPath) -> Option<ShareName> {
+        let rest = root.0.strip_prefix(DOWNLOADS)?.strip_prefix('/')?;
+        let (_, share) = rest.split_once('/')?;
+        let (owner, name) = share.split_once('/')?;
+        Some(ShareName {
+            owner: HostId(owner.parse().ok()?),
+            name: name.to_owned(),
+        })
+    }
+}
+
+fn file_name(file: u32) -> String {
+    format!("file-{file:04}.bin")
+}
+
+fn content(seed: u64, label: &str, bytes: u64) -> Vec<u8> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut content = vec![0; bytes as usize];
+    Rng::new(&key, label).fill(&mut content);
+    content
+}
