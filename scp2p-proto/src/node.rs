@@ -21,7 +21,9 @@ use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
 use crate::unsaved::Unsaved;
-use crate::view::{DownloadView, PeerView, ShareView, Stats, Status, SubscriptionView};
+use crate::view::{
+    Cause, DownloadView, PeerView, ShareView, Stats, Status, Subject, SubscriptionView,
+};
 use crate::wire::{Answer, AnswerError, Envelope, Request};
 use crate::wish::Wish;
 
@@ -237,6 +239,35 @@ impl Node {
     /// Downloads, newest first.
     pub fn downloads(&self) -> Vec<DownloadView> {
         self.transfers.views(self.now)
+    }
+
+    /// Why something is not done: everything unfinished has a cause, and what is done has none. A
+    /// subscription is never done, and a connected peer has its session as the cause.
+    pub fn why(&self, subject: Subject) -> Vec<Cause> {
+        let roster = self.sessions.roster();
+        match subject {
+            Subject::Download(id) => {
+                named(self.transfers.why(id, self.open_tags()), Cause::Download)
+            }
+            Subject::Subscription(share) => {
+                named(self.catalogs.why_subscription(share), Cause::Subscription)
+            }
+            Subject::Share(share) => {
+                let causes = self.catalogs.why_share(share, self.open_tags());
+                named(causes, Cause::Share)
+            }
+            Subject::Peer(peer) => {
+                let own = self.keys.public();
+                let causes = self.peers.why(peer, own, roster, self.now);
+                named(Some(causes), Cause::Peer)
+            }
+        }
+    }
+
+    /// What all outcomes outstanding were asked for.
+    fn open_tags(&self) -> impl Iterator<Item = &Tag> {
+        let outside = self.pending.tags();
+        outside.chain(self.dht.tags()).chain(self.peers.tags())
     }
 
     fn command(&mut self, op: OpId, command: Command) {
@@ -606,5 +637,12 @@ impl Node {
                 receipt,
             },
         );
+    }
+}
+
+fn named<C>(causes: Option<Vec<C>>, name: fn(C) -> Cause) -> Vec<Cause> {
+    match causes {
+        Some(causes) => causes.into_iter().map(name).collect(),
+        None => Vec::from([Cause::Unknown]),
     }
 }

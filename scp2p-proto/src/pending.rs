@@ -121,6 +121,13 @@ impl Pending {
         self.writes.is_empty() && self.commits.is_empty()
     }
 
+    /// What the outcomes outstanding were asked for.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        let calls = self.calls.values().map(|call| &call.tag);
+        let disk = self.loads.values().chain(self.writes.values());
+        calls.chain(disk).chain(self.commits.values().flatten())
+    }
+
     fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next

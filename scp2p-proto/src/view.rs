@@ -1,6 +1,7 @@
 //! Read-only views of a node, for applications.
 
 mod stats;
+mod why;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use crate::time::UnixTime;
 use crate::wire::{PeerAddr, Profile};
 
 pub use stats::{LookupCounts, LookupKind, LookupView, Stats};
+pub use why::{Cause, DownloadCause, PeerCause, ShareCause, Subject, SubscriptionCause};
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq)]

@@ -66,7 +66,7 @@ impl Catalogs {
             key: head_key(&share),
             value: revision.head.encode().into(),
             ttl_secs: TTL_SECS,
-            tag: Tag::HeadStored(share).into(),
+            tag: Tag::HeadStored(share, manifest.seq).into(),
         });
         if let Some(value) = super::revision::dht_form(&manifest) {
             cx.wish(Wish::Store {
@@ -93,7 +93,13 @@ impl Catalogs {
     }
 
     /// An announcement that nobody took is made again soon.
-    pub(super) fn head_stored(&mut self, cx: &mut Cx<'_>, share: ShareId, outcome: &Outcome) {
+    pub(super) fn head_stored(
+        &mut self,
+        cx: &mut Cx<'_>,
+        share: ShareId,
+        seq: u64,
+        outcome: &Outcome,
+    ) {
         let Outcome::Stored(nodes) = outcome else {
             return;
         };
@@ -102,6 +108,7 @@ impl Catalogs {
         };
         if *nodes > 0 {
             own.unheard = 0;
+            own.announced = own.announced.max(seq);
             return;
         }
         own.unheard = own.unheard.saturating_add(1);

@@ -89,6 +89,11 @@ impl Candidates {
         self.list.iter().find(|candidate| candidate.retry_at <= now)
     }
 
+    /// The best head.
+    pub(super) fn best(&self) -> Option<&ShareHead> {
+        self.list.first().map(|candidate| &candidate.head)
+    }
+
     /// When the next manifest may be tried.
     pub(super) fn retry_at(&self) -> Option<Time> {
         self.list.iter().map(|candidate| candidate.retry_at).min()

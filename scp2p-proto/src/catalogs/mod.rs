@@ -17,6 +17,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod watchers;
+mod why;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -61,8 +62,8 @@ pub(crate) enum Tag {
     Published(OpId),
     /// An own manifest is read to be announced.
     Announcing(ShareId),
-    /// Nodes of the DHT took an own head.
-    HeadStored(ShareId),
+    /// Nodes of the DHT took the own head of this number.
+    HeadStored(ShareId, u64),
     /// We are named as provider of a subscribed share.
     Provided(ShareId),
     /// Something that is done again later in any case.
@@ -241,7 +242,7 @@ impl Catalogs {
             Tag::Reserved(op) => self.reserved(cx, op, outcome),
             Tag::Published(op) => self.published(cx, op, outcome),
             Tag::Announcing(share) => self.announce_loaded(cx, share, outcome),
-            Tag::HeadStored(share) => self.head_stored(cx, share, &outcome),
+            Tag::HeadStored(share, seq) => self.head_stored(cx, share, seq, &outcome),
             Tag::Provided(share) => self.provided(cx, share, &outcome),
             Tag::Unattended => {}
             Tag::Subscribed { op, share, new } => self.subscribed(cx, op, share, new, outcome),

@@ -32,6 +32,8 @@ pub(super) struct OwnShare {
     pub next_item: u32,
     /// Announcements in a row that nobody took.
     pub unheard: u32,
+    /// The highest sequence number that somebody took since the start.
+    pub announced: u64,
 }
 
 impl OwnShare {
@@ -46,6 +48,7 @@ impl OwnShare {
             changed: BTreeSet::new(),
             next_item: 0,
             unheard: 0,
+            announced: 0,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::id::{ContentId, OpId, ShareId};
 use crate::limits::{HASH_LOADS_MAX, MANIFEST_ITEMS_MAX, OWN_SHARES_MAX, PUBLISHINGS_MAX};
 use crate::storage::{FileRef, HashedFile, Load, Loaded, StoreError, Table};
+use crate::view::ShareCause;
 use crate::wish::Wish;
 
 /// A revision on its way.
@@ -307,6 +308,23 @@ impl Catalogs {
 }
 
 impl Publishing {
+    /// How far the revision of a share of this name is.
+    pub(super) fn cause(&self, name: &str) -> Option<ShareCause> {
+        if self.name != name {
+            return None;
+        }
+        Some(match &self.stage {
+            Stage::Scanning => ShareCause::Scanning,
+            Stage::Hashing(hashing) => {
+                let begun = hashing.begun.saturating_sub(hashing.running);
+                let batches_left = (hashing.batches.len() as u32).saturating_sub(begun);
+                ShareCause::Hashing { batches_left }
+            }
+            Stage::Reserving { .. } => ShareCause::Reserving,
+            Stage::Storing { .. } => ShareCause::Storing,
+        })
+    }
+
     /// Keeps several batches under way, so that several cores are busy.
     fn hash_more(&mut self, cx: &mut Cx<'_>, op: OpId) {
         let Stage::Hashing(hashing) = &mut self.stage else {

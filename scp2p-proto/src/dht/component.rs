@@ -282,6 +282,16 @@ impl Dht {
         self.ledger.fill_stats(stats);
     }
 
+    /// Whom we owe the end of a lookup or store, and for what.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &crate::cx::Tag> {
+        let running = self.searches.values().map(|search| &search.then);
+        let searches = running.chain(self.waiting.iter().map(|wanted| &wanted.then));
+        let sendings = self.sendings.values();
+        searches
+            .filter_map(Then::tag)
+            .chain(sendings.filter_map(|sending| sending.tag.as_ref()))
+    }
+
     pub(super) fn closest_addrs(&self, target: &NodeId) -> Vec<PeerAddr> {
         let closest = self.table.closest(target, DHT_BUCKET_LEN);
         closest

@@ -49,6 +49,15 @@ pub(super) enum Then {
 }
 
 impl Then {
+    /// Who gets the outcome.
+    pub(super) fn tag(&self) -> Option<&Tag> {
+        match self {
+            Then::Tell(_, tag) | Then::Provide(tag) => Some(tag),
+            Then::Store { tag, .. } => tag.as_ref(),
+            Then::Refresh => None,
+        }
+    }
+
     pub(super) fn kind(&self) -> LookupKind {
         match self {
             Then::Tell(Want::Head, _) => LookupKind::Head,

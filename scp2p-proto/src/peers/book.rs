@@ -219,16 +219,25 @@ impl Record {
         })
     }
 
+    /// Whether it is not dialled and not let in at this time.
+    pub(super) fn is_shunned_at(&self, now: UnixTime) -> bool {
+        self.score_at(now) <= SCORE_SHUNNED
+    }
+
     /// Scores return to zero by one in ten minutes.
-    fn forgive(&mut self, now: UnixTime) {
+    fn score_at(&self, now: UnixTime) -> i32 {
         let steps = i32::try_from(now.since(self.forgiven) / 600).unwrap_or(i32::MAX);
-        if steps > 0 {
+        if self.score < 0 {
+            self.score.saturating_add(steps).min(0)
+        } else {
+            self.score.saturating_sub(steps).max(0)
+        }
+    }
+
+    fn forgive(&mut self, now: UnixTime) {
+        if now.since(self.forgiven) >= 600 {
+            self.score = self.score_at(now);
             self.forgiven = now;
-            self.score = if self.score < 0 {
-                self.score.saturating_add(steps).min(0)
-            } else {
-                self.score.saturating_sub(steps).max(0)
-            };
         }
     }
 }

@@ -60,6 +60,15 @@ impl Bootstraps {
         Some(number)
     }
 
+    /// Numbers of the addresses at which this peer is expected.
+    pub(super) fn numbers_of(&self, peer: &NodeKey) -> impl Iterator<Item = usize> {
+        let numbered = self.list.iter().enumerate();
+        let its = move |(_, bootstrap): &(usize, &Bootstrap)| {
+            self.expected(&bootstrap.addr) == Some(*peer)
+        };
+        numbered.filter(its).map(|(number, _)| number)
+    }
+
     pub(super) fn unconnected(&self) -> Vec<usize> {
         let numbered = self.list.iter().enumerate();
         numbered

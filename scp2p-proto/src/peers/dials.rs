@@ -94,6 +94,16 @@ impl Dials {
         }
     }
 
+    /// What the ends of attempts are waited for.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.attempts.values().flat_map(|attempt| &attempt.waiters)
+    }
+
+    /// Links that are being opened for a goal.
+    pub(super) fn open(&self, goal: &Goal) -> usize {
+        self.links.values().filter(|(of, _)| of == goal).count()
+    }
+
     pub(super) fn fresh_link(&mut self) -> LinkId {
         self.next_link += 1;
         LinkId(self.next_link)

@@ -5,6 +5,7 @@ mod bootstrap;
 mod dials;
 mod exchange;
 mod own;
+mod why;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

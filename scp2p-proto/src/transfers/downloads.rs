@@ -9,10 +9,10 @@ mod hashes;
 mod job;
 mod plan;
 mod sources;
+mod why;
 mod window;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -327,41 +327,6 @@ impl Downloads {
                 })
                 .collect(),
             waiting: self.waiting_for(id, job),
-        }
-    }
-
-    fn waiting_for(&self, id: DownloadId, job: &Job) -> Option<alloc::string::String> {
-        match job.state {
-            DownloadState::Finished => return None,
-            DownloadState::Failed => return job.reason.clone(),
-            DownloadState::Running => {}
-        }
-        if job.stalled.is_some() {
-            return Some(alloc::format!(
-                "no space is left on the disk of {}; it is tried again every {} seconds",
-                job.root,
-                FULL_PAUSE.as_secs()
-            ));
-        }
-        let open = Place { job: id, item: 0 }..=Place {
-            job: id,
-            item: u32::MAX,
-        };
-        if self.files.range(open).next().is_some() {
-            return None;
-        }
-        let orphans = job.waiting.iter().filter(|item| !job.has_holder(**item));
-        match orphans.count() {
-            0 if job.waiting.is_empty() => None,
-            0 => Some("other downloads come first".into()),
-            count => Some(alloc::format!(
-                "no connected peer has {} of its files; looking for others",
-                if count as u32 == job.totals.items {
-                    "any".to_string()
-                } else {
-                    count.to_string()
-                }
-            )),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::session::Ticket;
 use crate::storage::{FileRef, Saved};
 use crate::time::{Now, Time};
-use crate::view::{DownloadView, Stats, Status};
+use crate::view::{DownloadCause, DownloadView, Stats, Status};
 use crate::wish::DownloadWish;
 
 /// What an outcome was asked for.
@@ -155,6 +155,20 @@ impl Transfers {
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
         self.downloads.fill_stats(stats);
         self.uploads.fill_stats(stats);
+    }
+
+    pub(crate) fn why<'a>(
+        &self,
+        id: DownloadId,
+        open: impl Iterator<Item = &'a crate::cx::Tag>,
+    ) -> Option<Vec<DownloadCause>> {
+        let open = open.filter_map(|tag| {
+            if let crate::cx::Tag::Transfers(Tag::Downloads(tag)) = tag {
+                return Some(tag);
+            }
+            None
+        });
+        self.downloads.why(id, open)
     }
 
     pub(crate) fn views(&self, now: Now) -> Vec<DownloadView> {

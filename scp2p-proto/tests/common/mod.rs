@@ -21,6 +21,7 @@ use scp2p_proto::io::{
 use scp2p_proto::keys::Keys;
 use scp2p_proto::storage::Load;
 use scp2p_proto::time::{Now, Time, UnixTime};
+use scp2p_proto::view::{Cause, DownloadState, Subject};
 use scp2p_proto::wire::Request;
 
 pub use deployed::Deployed;
@@ -309,6 +310,7 @@ impl World {
         if let Some((deadline, why)) = node.deadline() {
             assert!(deadline > now.mono, "{why:?} is due in the past");
         }
+        explained(node, now.mono);
         self.drain(number);
     }
 
@@ -508,5 +510,31 @@ impl World {
             noticed,
             Input::Link(link, LinkEvent::Closed(LinkError::Lost)),
         );
+    }
+}
+
+/// Everything unfinished has a cause, and what is a matter of time is not over.
+fn explained(node: &Node, now: Time) {
+    let Some((deadline, _)) = node.deadline() else {
+        return;
+    };
+    let downloads = node.downloads().into_iter();
+    let downloads = downloads.filter(|view| view.state != DownloadState::Finished);
+    let shares = node.shares().into_iter().filter(|view| view.seq == 0);
+    let subscriptions = node.subscriptions().into_iter();
+    let subjects = (downloads.map(|view| Subject::Download(view.id)))
+        .chain(shares.map(|view| Subject::Share(view.id)))
+        .chain(subscriptions.map(|view| Subject::Subscription(view.id)))
+        .chain(node.peers().into_iter().map(|view| Subject::Peer(view.key)));
+    for subject in subjects {
+        let causes = node.why(subject);
+        assert!(!causes.is_empty(), "{subject:?} has no cause");
+        for cause in causes {
+            assert_ne!(cause, Cause::Unknown, "{subject:?}");
+            if let Some(at) = cause.until() {
+                let due = deadline <= now + Duration::from_micros(1);
+                assert!(at > now || due, "{cause:?} is over");
+            }
+        }
     }
 }

@@ -87,6 +87,16 @@ impl Plan {
                 .is_some_and(|copies| *copies < COPIES_MAX)
     }
 
+    /// Requests without an answer.
+    pub(super) fn requests(&self) -> u32 {
+        self.asked.values().map(|copies| u32::from(*copies)).sum()
+    }
+
+    /// Chunks being written.
+    pub(super) fn writing(&self) -> u32 {
+        self.writing.len() as u32
+    }
+
     /// Whether nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.asked.is_empty() && self.writing.is_empty()
