@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use argh::{EarlyExit, FromArgs, SubCommands};
 
+use crate::sim::SimArgs;
+
 /// A peer-to-peer network of subscribed catalogs: publish folders, follow what others publish,
 /// search it, download it from everybody who has it.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -124,6 +126,8 @@ pub enum Command {
     Events(EventsArgs),
     /// `scp2p stop`
     Stop(StopArgs),
+    /// `scp2p sim`
+    Sim(SimArgs),
 }
 
 /// What every command that talks to a node takes.

@@ -11,6 +11,7 @@ use crate::dirs::DataDirError;
 use crate::output;
 use crate::resolve::ResolveError;
 use crate::settings::SettingError;
+use crate::sim::SimError;
 
 /// Exit code: something failed.
 const FAILED: u8 = 1;
@@ -63,6 +64,8 @@ pub enum Failure {
     StillRunning,
     /// The demonstration failed.
     Demo(DemoError),
+    /// The simulation was not run, or saw what must not be.
+    Sim(SimError),
     /// SIGINT or SIGTERM.
     Interrupted,
 }
@@ -97,6 +100,7 @@ impl Failure {
                 "bad_link" => USAGE,
                 _ => FAILED,
             },
+            Failure::Sim(error) if error.is_misuse() => USAGE,
             Failure::Resolve(_) => NOT_FOUND,
             Failure::Start(error) => match **error {
                 StartError::DataDirBusy { .. } => DIR_BUSY,
@@ -123,6 +127,7 @@ impl Failure {
             | Failure::ItemsRefused(_)
             | Failure::Cancelled(_)
             | Failure::StillRunning
+            | Failure::Sim(_)
             | Failure::Demo(_) => FAILED,
         }
     }
@@ -176,6 +181,8 @@ impl Failure {
             Failure::Cancelled(_) => "download_cancelled",
             Failure::StillRunning => "still_running",
             Failure::Demo(_) => "demo",
+            Failure::Sim(error) if error.is_misuse() => "usage",
+            Failure::Sim(_) => "simulation",
             Failure::Interrupted => "interrupted",
         }
     }
@@ -209,6 +216,7 @@ impl fmt::Display for Failure {
                 f.write_str("the node was told to stop but is still running; see its log")
             }
             Failure::Demo(error) => error.fmt(f),
+            Failure::Sim(error) => error.fmt(f),
             Failure::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -282,5 +290,11 @@ impl From<ServerError> for Failure {
 impl From<DemoError> for Failure {
     fn from(error: DemoError) -> Self {
         Failure::Demo(error)
+    }
+}
+
+impl From<SimError> for Failure {
+    fn from(error: SimError) -> Self {
+        Failure::Sim(error)
     }
 }

@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod resolve;
 mod settings;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -109,6 +110,7 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
         Command::Stop(_) => session()?.stop().await,
         Command::Node(args) => node::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Sim(args) => sim::run(args),
     }
 }
 
@@ -120,6 +122,10 @@ impl Command {
             Command::Demo(_) => Common {
                 data_dir: None,
                 json: false,
+            },
+            Command::Sim(args) => Common {
+                data_dir: None,
+                json: args.json,
             },
             Command::Status(args) => args.common(),
             Command::Id(args) => args.common(),
