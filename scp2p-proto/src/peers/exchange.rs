@@ -1,6 +1,7 @@
 //! Peer exchange, greetings, pings: what keeps the book and the sessions fresh (SPECIFICATION §9).
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::{ANSWER_TIME, Peers, ROUND, SILENT, Tag, Timer, is_dialable};
 use crate::cx::Cx;
@@ -120,7 +121,7 @@ impl Peers {
             let Some(key) = addr.key.filter(|key| *key != own) else {
                 continue;
             };
-            if is_dialable(&addr) && is_plausible(cx, &addr) {
+            if is_dialable(&addr) && is_plausible(&cx.roster.own_addrs, &addr) {
                 self.book.heard_of(key, addr);
             }
         }
@@ -195,18 +196,68 @@ impl Peers {
 }
 
 /// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.
-fn is_plausible(cx: &Cx<'_>, addr: &PeerAddr) -> bool {
-    let own =
-        |test: fn(&core::net::IpAddr) -> bool| cx.roster.own_addrs.iter().any(|own| test(&own.ip));
-    let local = |ip: &core::net::IpAddr| match ip {
-        core::net::IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        core::net::IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    if addr.ip.is_loopback() {
-        return own(|ip| ip.is_loopback());
+pub(super) fn is_plausible(own: &[PeerAddr], addr: &PeerAddr) -> bool {
+    let own = |test: fn(&IpAddr) -> bool| own.iter().any(|own| test(&own.ip.to_canonical()));
+    let ip = addr.ip.to_canonical();
+    if ip.is_loopback() {
+        own(IpAddr::is_loopback)
+    } else if is_local(&ip) {
+        own(is_local)
+    } else {
+        true
     }
-    if local(&addr.ip) {
-        return cx.roster.own_addrs.iter().any(|own| local(&own.ip));
+}
+
+fn is_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
-    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::is_dialable;
+    use super::*;
+
+    fn addr(ip: &str) -> PeerAddr {
+        PeerAddr {
+            ip: ip.parse().expect(ip),
+            port: 7000,
+            transport: Transport::Quic,
+            key: None,
+            relay_via: None,
+        }
+    }
+
+    /// However it is written: an IPv4 address within an IPv6 one is dialled as what it is.
+    #[test]
+    fn only_who_is_there_is_sent_to_loopback_or_a_private_network() {
+        let outside = [addr("5.5.5.5"), addr("2001:db8::1")];
+        let (host, site) = ([addr("127.0.0.1")], [addr("10.0.0.9")]);
+        for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(!is_plausible(&outside, &addr(ip)) && !is_plausible(&site, &addr(ip)));
+            assert!(is_plausible(&host, &addr(ip)), "{ip}");
+        }
+        for ip in ["192.168.0.1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"] {
+            assert!(!is_plausible(&outside, &addr(ip)) && !is_plausible(&host, &addr(ip)));
+            assert!(is_plausible(&site, &addr(ip)), "{ip}");
+        }
+        assert!(is_plausible(&outside, &addr("6.6.6.6")) && is_plausible(&[], &addr("6.6.6.6")));
+    }
+
+    #[test]
+    fn nobody_dials_everybody_or_nobody() {
+        for ip in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::",
+            "ff02::1",
+            "::ffff:0.0.0.0",
+        ] {
+            assert!(!is_dialable(&addr(ip)), "{ip}");
+        }
+        assert!(is_dialable(&addr("5.5.5.5")) && is_dialable(&addr("2001:db8::1")));
+    }
 }

@@ -9,12 +9,13 @@ mod why;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
 use self::dials::{Dials, Ended, Goal, Next, Way};
+use self::exchange::is_plausible;
 use self::own::OwnAddrs;
 use crate::config::Config;
 use crate::cx::{ConnectError, Cx, Outcome};
@@ -199,9 +200,10 @@ impl Peers {
         Ok(())
     }
 
-    /// Sees to a session with whoever is at an address.
+    /// Sees to a session with whoever is at an address that somebody told.
     pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
-        if !is_dialable(&addr) || addr.key == Some(cx.keys.public()) {
+        let is_possible = is_dialable(&addr) && is_plausible(&cx.roster.own_addrs, &addr);
+        if !is_possible || addr.key == Some(cx.keys.public()) {
             return cx.outcome(tag, Outcome::Reached(Err(ConnectError::NoAddress)));
         }
         let connected = match addr.key {
@@ -645,10 +647,9 @@ fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
 
 /// Whether an address can be dialled at all.
 fn is_dialable(addr: &PeerAddr) -> bool {
-    addr.port != 0
-        && !addr.ip.is_unspecified()
-        && !addr.ip.is_multicast()
-        && addr.relay_via.is_none()
+    let ip = addr.ip.to_canonical();
+    let is_one = !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
+    is_one && addr.port != 0 && addr.relay_via.is_none()
 }
 
 /// Who was dialled at this address and is still connected.
