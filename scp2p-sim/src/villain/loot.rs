@@ -231,6 +231,24 @@ pub(super) fn store_head(head: &ShareHead, signer: Option<ShareKey>, ttl_secs: u
     })
 }
 
+/// Where nobody should be sent from outside.
+pub(super) const NOWHERE: [&str; 14] = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "192.168.0.1",
+    "172.16.5.5",
+    "169.254.1.1",
+    "0.0.0.0",
+    "255.255.255.255",
+    "224.0.0.1",
+    "::1",
+    "::",
+    "fe80::1",
+    "fc00::1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+];
+
 /// A peer that nobody knows, somewhere.
 pub(super) fn stranger(talker: &mut Talker, ip: std::net::IpAddr, port: u16) -> PeerAddr {
     PeerAddr {

@@ -9,7 +9,7 @@ use scp2p_proto::record::{Providers, providers_key};
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{Answer, AnswerError, FoundValue, PeerAddr, Request, StoreRecord};
 
-use super::loot::{Loot, store_providers, stranger};
+use super::loot::{Loot, NOWHERE, store_providers, stranger};
 use super::talker::{Asked, Policy, Talker, Way};
 
 /// Fills provider lists, before others do and after.
@@ -105,10 +105,14 @@ impl ProviderFlooder {
     }
 }
 
-/// A list of peers of anywhere, one longer than is read.
+/// A list of peers of anywhere and nowhere, one longer than is read.
 fn fakes(talker: &mut Talker) -> Vec<PeerAddr> {
     let mut fakes = Vec::new();
-    for _ in 0..=PEER_ADDRS_MAX {
+    for n in 0..=PEER_ADDRS_MAX {
+        if let (Some(Ok(ip)), true) = (talker.rng.pick(&NOWHERE).map(|ip| ip.parse()), n % 4 == 0) {
+            fakes.push(stranger(talker, ip, 7000));
+            continue;
+        }
         let [a, b, c, port, more] = talker.random();
         let ip = IpAddr::V4(Ipv4Addr::new(45 + a % 32, b, c, 1));
         let port = u16::from_be_bytes([port | 1, more]);

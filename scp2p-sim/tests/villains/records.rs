@@ -52,9 +52,9 @@ fn other_times_change_nothing() {
 #[test]
 fn a_flood_of_providers_hides_nobody() {
     let mut world = World::new(VillainKind::ProviderFlooder);
-    world.pass(10 * MINUTE);
-    world.did("lists of fakes stored", 500);
-    world.did("lists of fakes taken", 100);
+    world.pass(4 * MINUTE);
+    world.did("lists of fakes stored", 200);
+    world.did("lists of fakes taken", 50);
     for host in [PUBLISHER, FRIEND] {
         let status = world.node(host).status();
         assert!(status.values <= 1000, "{status:?}");
@@ -115,10 +115,10 @@ fn no_share_is_rolled_back_or_forked() {
 #[test]
 fn a_full_store_still_takes_what_is_wanted() {
     let mut world = World::new(VillainKind::StorageExhauster);
-    world.pass(10 * MINUTE);
-    world.did("stores", 1000);
-    world.did("stores taken", 300);
-    world.did("stores refused", 100);
+    world.pass(5 * MINUTE);
+    world.did("stores", 500);
+    world.did("stores taken", 150);
+    world.did("stores refused", 50);
     for host in [PUBLISHER, FRIEND] {
         let status = world.node(host).status();
         assert!(status.values <= 20_000, "{status:?}");
