@@ -22,7 +22,7 @@ use scp2p_proto::time::Time;
 use self::clock::Clock;
 use self::digest::Digest;
 use self::host::{Host, Note, Program, Promised};
-use self::workload::{Library, ShareName};
+use self::workload::{Begun, Library};
 use crate::agenda::Agenda;
 use crate::disk::{Chunks, CommitNo, Disk};
 use crate::id::HostId;
@@ -106,8 +106,8 @@ struct World<'a> {
     rng: Rng,
     /// Inputs for hosts that are worked off before anything else happens.
     ready: VecDeque<(HostId, Input)>,
-    /// Downloads that run, with their share and when they began.
-    downloads: BTreeMap<(HostId, DownloadId), (ShareName, Time)>,
+    /// Downloads that run.
+    downloads: BTreeMap<(HostId, DownloadId), Begun>,
     oracle: oracle::Oracle,
     steps: u64,
     samples: Vec<Sample>,
@@ -485,7 +485,13 @@ impl<'a> World<'a> {
             Output::Grant(link, lane, bytes) => {
                 self.network.grant(self.now, host, link, lane, bytes)
             }
-            Output::Close(link, _) => self.network.close(self.now, host, link),
+            Output::Close(link, _) => {
+                self.network.close(self.now, host, link);
+                // Nothing is heard of a link after it was closed.
+                self.ready.retain(|(of, input)| {
+                    !(*of == host && matches!(input, Input::Link(id, _) if *id == link))
+                });
+            }
             Output::Load(id, load) => {
                 self.check_load(host, &load);
                 let at = &mut self.hosts[number];

@@ -6,10 +6,10 @@ use scp2p_proto::id::{ManifestId, NodeKey, ShareId};
 use scp2p_proto::record::Manifest;
 use scp2p_proto::storage::{Batch, Load, PartRef, RowOp, Table};
 use scp2p_proto::time::Now;
-use scp2p_proto::view::DownloadState;
+use scp2p_proto::view::{DownloadState, Subject};
 
 use super::World;
-use super::workload::{ShareName, Wanted};
+use super::workload::{Begun, ShareName, Wanted};
 use crate::id::HostId;
 use crate::report::{Spread, VIOLATIONS_MAX, Violation};
 use crate::scenario::Span;
@@ -195,16 +195,9 @@ impl World<'_> {
     }
 
     /// A download gave up.
-    pub(super) fn failed_download(&mut self, host: HostId, name: ShareName, reason: &str) {
-        let excused = self.now < self.scenario.heal.time()
-            || self.hosts[name.owner.index()].is_villain()
-            || self
-                .library
-                .shares
-                .get(&name)
-                .is_none_or(|share| share.edited);
-        if !excused {
-            let what = format!("{}: {reason}", name.name);
+    pub(super) fn failed_download(&mut self, host: HostId, begun: &Begun, reason: &str) {
+        if self.now >= self.scenario.heal.time() && self.must_finish(host, begun) {
+            let what = format!("{}: {reason}", begun.name.name);
             self.violate("no download fails in a healed world", &[host], what);
         }
     }
@@ -243,14 +236,12 @@ impl World<'_> {
             self.judge_wishes(*host);
             self.judge_scores(*host);
         }
-        for ((host, download), (name, _)) in self.downloads.clone() {
-            if self.must_finish(host, &name) {
-                let what = format!("{download:?} of {}", name.name);
-                self.violate(
-                    "a download with a core source finishes",
-                    &[host, name.owner],
-                    what,
-                );
+        for ((host, download), begun) in self.downloads.clone() {
+            if self.must_finish(host, &begun) {
+                let why = self.why(host, Subject::Download(download));
+                let what = format!("{download:?} of {}: {why}", begun.name.name);
+                let hosts = [host, begun.name.owner];
+                self.violate("a download with a core source finishes", &hosts, what);
             }
         }
     }
@@ -276,7 +267,8 @@ impl World<'_> {
         for view in node.subscriptions() {
             let newest = self.newest_at(core, view.id);
             if view.seq < newest {
-                let what = format!("{} is at {}, not {newest}", view.id, view.seq);
+                let why = self.why(host, Subject::Subscription(view.id));
+                let what = format!("{} is at {}, not {newest}: {why}", view.id, view.seq);
                 let owner = self.library.names.get(&view.id).map(|name| name.owner);
                 let hosts: Vec<HostId> = [Some(host), owner].into_iter().flatten().collect();
                 self.violate("core subscriptions reach the newest revision", &hosts, what);
@@ -313,10 +305,13 @@ impl World<'_> {
                     self.library.id(name).map(|_| name.clone())
                 }
             };
-            let possible = name.is_some_and(|name| match &wanted {
-                Wanted::Get(_) => self.must_finish(host, &name),
-                Wanted::Publish { .. } | Wanted::Subscribe(_) | Wanted::Unsubscribe(_) => true,
-            });
+            // A download begins when the catalog is there, for which others answer.
+            let possible = match &wanted {
+                Wanted::Get(_) => false,
+                Wanted::Publish { .. } | Wanted::Subscribe(_) | Wanted::Unsubscribe(_) => {
+                    name.is_some()
+                }
+            };
             if possible {
                 let what = format!("{wanted:?}");
                 self.violate("what users want is done in the end", &[host], what);
@@ -343,18 +338,23 @@ impl World<'_> {
         }
     }
 
-    /// Whether a download has a source that it can dial: its publisher, with the files as published.
-    fn must_finish(&self, host: HostId, name: &ShareName) -> bool {
-        let owner = &self.hosts[name.owner.index()];
-        let whole = self
-            .library
-            .shares
-            .get(name)
-            .is_some_and(|share| !share.edited);
+    /// Whether a download has a source that it can dial: its publisher, with the files as they were
+    /// when it began.
+    fn must_finish(&self, host: HostId, begun: &Begun) -> bool {
+        let owner = &self.hosts[begun.name.owner.index()];
+        let share = self.library.shares.get(&begun.name);
+        let whole =
+            share.is_some_and(|share| !share.edited && begun.made == Some(share.times_made));
         self.hosts[host.index()].spec.core
             && owner.spec.core
-            && !owner.is_villain()
             && whole
-            && self.network.can_dial(host, name.owner)
+            && self.network.can_dial(host, begun.name.owner)
+    }
+
+    /// What a node says about something unfinished.
+    fn why(&self, host: HostId, subject: Subject) -> String {
+        let node = self.hosts[host.index()].node();
+        let causes = node.map(|node| node.why(subject)).unwrap_or_default();
+        format!("{causes:?}")
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use scp2p_proto::Node;
 use scp2p_proto::command::{Command, CommandError, Get, GetWhat, Publish, Reply};
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{ContentId, OpId, ShareId};
@@ -41,6 +42,16 @@ pub(super) enum Wanted {
     Get(ShareName),
 }
 
+/// A download that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    pub(super) name: ShareName,
+    pub(super) at: Time,
+    /// How often the files had been made when it began, if it was of the newest revision. Older files
+    /// are nowhere any more.
+    pub(super) made: Option<u32>,
+}
+
 /// A command that is not answered yet.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -71,7 +82,7 @@ pub(super) struct Share {
     pub(super) edited: bool,
     /// Versions of its files, the newest made.
     versions: Vec<u32>,
-    times_made: u32,
+    pub(super) times_made: u32,
 }
 
 impl Share {
@@ -246,8 +257,14 @@ impl World<'_> {
                 at.wanted
                     .retain(|other| *other != Wanted::Get(name.clone()));
                 at.promised.downloads.insert(download, false);
-                self.downloads.insert((host, download), (name, now));
+                let begun = self.begun(host, name);
+                self.downloads.insert((host, download), begun);
                 self.downloads_begun += 1;
+            }
+            // Whoever does not follow the share any more, or not this one of the name, gives up.
+            (Wanted::Get(name), Err(CommandError::UnknownShare)) => {
+                at.wanted
+                    .retain(|other| *other != Wanted::Get(name.clone()));
             }
             (_, Err(_)) => self.agenda.push(now + RETRY, Due::Pursue(host)),
             (wanted, Ok(reply)) => {
@@ -258,6 +275,23 @@ impl World<'_> {
                     what,
                 );
             }
+        }
+    }
+
+    /// A download as it begins.
+    fn begun(&self, host: HostId, name: ShareName) -> Begun {
+        let share = self.library.shares.get(&name);
+        let newest = share.and_then(Share::newest);
+        let subscriptions = self.hosts[host.index()].node().map(Node::subscriptions);
+        let has = subscriptions
+            .into_iter()
+            .flatten()
+            .find(|view| Some(view.id) == self.library.id(&name));
+        let is_newest = newest.is_some() && has.map(|view| view.seq) == newest;
+        Begun {
+            at: self.now,
+            made: share.filter(|_| is_newest).map(|share| share.times_made),
+            name,
         }
     }
 
@@ -338,14 +372,15 @@ impl World<'_> {
                     .promised
                     .downloads
                     .insert(*download, true);
-                if let Some((_, begun)) = self.downloads.remove(&(host, *download)) {
-                    self.download_ms.push(now.since(begun).as_millis() as u64);
+                if let Some(begun) = self.downloads.remove(&(host, *download)) {
+                    self.download_ms
+                        .push(now.since(begun.at).as_millis() as u64);
                 }
             }
             Event::DownloadFailed { download, reason } => {
                 self.hosts[host.index()].promised.downloads.remove(download);
-                if let Some((name, _)) = self.downloads.remove(&(host, *download)) {
-                    self.failed_download(host, name, reason);
+                if let Some(begun) = self.downloads.remove(&(host, *download)) {
+                    self.failed_download(host, &begun, reason);
                 }
             }
             Event::PeerConnected { peer, .. } => self.check_identity(host, *peer),
