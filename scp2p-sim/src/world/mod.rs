@@ -382,10 +382,13 @@ impl<'a> World<'a> {
         at.remember(self.now, Note::Ended(why));
         at.program = None;
         at.boot += 1;
-        at.asleep = None;
+        let slept = at.asleep.take().is_some();
         at.asked.clear();
         self.ready.retain(|(other, _)| *other != host);
         self.network.stop(self.now, host, stop);
+        if slept {
+            self.network.pause(self.now, host, false);
+        }
         self.network_effects();
     }
 

@@ -140,9 +140,10 @@ impl World<'_> {
         }
     }
 
-    /// A session is up: if it is with a host's key, that host is at the other end of a link.
+    /// A session is up: if it is with an honest host's key, that host is at the other end of a link.
     pub(super) fn check_identity(&mut self, host: HostId, peer: NodeKey) {
-        let other = self.hosts.iter().find(|other| other.keys.public() == peer);
+        let mut honest = self.hosts.iter().filter(|other| !other.is_villain());
+        let other = honest.find(|other| other.keys.public() == peer);
         if let Some(other) = other.map(|other| other.id)
             && !self.network.are_linked(host, other)
         {
@@ -255,7 +256,9 @@ impl World<'_> {
                 .any(|view| view.key == key && view.session.is_some())
         });
         if !connected {
-            let what = format!("told to dial {}", self.hosts[peer.index()].spec.name);
+            let why = self.why(host, Subject::Peer(key));
+            let name = &self.hosts[peer.index()].spec.name;
+            let what = format!("told to dial {name}: {why}");
             self.violate("core hosts with a path connect", &[host, peer], what);
         }
     }
