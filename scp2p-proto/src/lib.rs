@@ -50,6 +50,8 @@
 extern crate alloc;
 
 mod catalogs;
+#[cfg(any(test, feature = "check"))]
+mod check;
 pub mod command;
 pub mod config;
 pub mod content;

@@ -94,6 +94,18 @@ impl<K: Ord + Clone, V> Lru<K, V> {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl<K: Ord + Clone, V> Lru<K, V> {
+    pub(crate) fn check(&self, what: &str, broken: &mut crate::check::Broken) {
+        broken.at_most(what, self.entries.len(), self.capacity);
+        let ordered = |(key, (used, _)): (&K, &(u64, V))| self.order.get(used) == Some(key);
+        let is_whole = self.order.len() == self.entries.len() && self.entries.iter().all(ordered);
+        broken.unless(is_whole, || {
+            alloc::format!("{what}: the order of use is not that of the entries")
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! The node: it routes. Protocol state lives in the components.
 
+#[cfg(any(test, feature = "check"))]
+mod check;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -409,7 +412,7 @@ impl Node {
             .any(|session| session.link == link)
         {
             // It lost against another session to the same peer at once.
-            return;
+            return self.peers.on_outdone(cx!(self), link, key);
         }
         if let Err(code) = self.peers.on_up(cx!(self), link, key) {
             self.sessions

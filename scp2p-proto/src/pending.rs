@@ -133,3 +133,41 @@ impl Pending {
         self.next
     }
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Pending {
+    pub(crate) fn check(&self, now: Time, broken: &mut crate::check::Broken) {
+        let due = self.deadline();
+        broken.not_overdue("calls", due, now);
+        let timed = self.calls.keys().all(|id| self.deadlines.at(id).is_some());
+        broken.unless(timed && self.deadlines.len() == self.calls.len(), || {
+            "each call has a deadline, and no other has one".into()
+        });
+        for (peer, queue) in &self.waiting {
+            broken.at_most("calls waiting for a peer", queue.len(), WAITING_CALLS_MAX);
+            let theirs = queue
+                .iter()
+                .all(|id| self.calls.get(id).is_some_and(|call| call.peer == *peer));
+            broken.unless(theirs && !queue.is_empty(), || {
+                alloc::format!("something waits for {peer} that is no call to it")
+            });
+        }
+    }
+
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (CallId, &Call)> {
+        self.calls.iter().map(|(id, call)| (*id, call))
+    }
+
+    pub(crate) fn is_waiting(&self, id: CallId) -> bool {
+        let queue = self
+            .calls
+            .get(&id)
+            .and_then(|call| self.waiting.get(&call.peer));
+        queue.is_some_and(|queue| queue.contains(&id))
+    }
+
+    /// Batches without an answer, oldest first.
+    pub(crate) fn commits(&self) -> impl Iterator<Item = CommitId> {
+        self.commits.keys().copied()
+    }
+}

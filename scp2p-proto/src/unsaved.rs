@@ -97,6 +97,24 @@ fn key(row: &RowOp) -> Key {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Unsaved {
+    pub(crate) fn check(
+        &self,
+        commits: impl Iterator<Item = CommitId>,
+        broken: &mut crate::check::Broken,
+    ) {
+        broken.unless(
+            self.under_way.iter().map(|sent| sent.id).eq(commits),
+            || "the batches under way are not those that are waited for".into(),
+        );
+        let tried = self.retry_at.is_some() || !self.under_way.is_empty();
+        broken.unless(self.failed.is_empty() || tried, || {
+            "rows that failed are not tried again".into()
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,6 +154,37 @@ impl Candidate {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Candidates {
+    /// `held` is the sequence number of the revision that is there, if there is one.
+    pub(super) fn check(&self, held: Option<u64>, broken: &mut crate::check::Broken) {
+        broken.at_most("candidates", self.list.len(), CANDIDATES_MAX);
+        broken.at_most(
+            "refused manifests",
+            self.refused.len(),
+            REFUSED_MANIFESTS_MAX,
+        );
+        for candidate in &self.list {
+            let sources = candidate.sources.len();
+            broken.at_most("sources of a candidate", sources, CANDIDATE_SOURCES_MAX);
+            broken.unless(
+                held.is_none_or(|held| candidate.head.latest_seq > held),
+                || {
+                    alloc::format!(
+                        "a head of {} is wanted although {held:?} is held",
+                        candidate.head.latest_seq
+                    )
+                },
+            );
+        }
+        let pairs = self.list.iter().zip(self.list.iter().skip(1));
+        let sorted = pairs
+            .clone()
+            .all(|(better, worse)| !worse.head.newer_than(&better.head));
+        broken.unless(sorted, || "candidates are not in order".into());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 
 mod announce;
 mod candidates;
+#[cfg(any(test, feature = "check"))]
+mod check;
 mod fetch;
 mod follow;
 mod mime;

@@ -126,6 +126,18 @@ impl PublicShare {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Listing {
+    /// `open` calls have no outcome.
+    pub(super) fn check(&self, open: u64, broken: &mut crate::check::Broken) {
+        broken.equal("peers asked for public shares", self.open.into(), open);
+        broken.unless(open > 0, || {
+            "a list of public shares waits for nobody".into()
+        });
+        broken.at_most("public shares", self.shares.len(), LISTINGS_SHARES_MAX);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -384,3 +384,19 @@ fn serve(cx: &mut Cx<'_>, share: ShareId, files: Vec<(ContentId, FileRef)>) {
 fn unexpected() -> StoreError {
     StoreError::Failed(String::from("the disk answered another question"))
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Publishing {
+    /// The outcomes that it waits for, and how many.
+    pub(super) fn awaited(&self) -> (fn(&Tag, OpId) -> bool, u64) {
+        match &self.stage {
+            Stage::Scanning => (|tag, op| *tag == Tag::Scanned(op), 1),
+            Stage::Hashing(hashing) => (
+                |tag, op| matches!(tag, Tag::Hashed(of, _) if *of == op),
+                hashing.running.into(),
+            ),
+            Stage::Reserving { .. } => (|tag, op| *tag == Tag::Reserved(op), 1),
+            Stage::Storing { .. } => (|tag, op| *tag == Tag::Published(op), 1),
+        }
+    }
+}

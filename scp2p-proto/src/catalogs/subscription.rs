@@ -265,6 +265,39 @@ impl Subscription {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Subscription {
+    pub(super) fn check(
+        &self,
+        is_connected: impl Fn(&NodeKey) -> bool,
+        broken: &mut crate::check::Broken,
+    ) {
+        let held = self
+            .revision
+            .as_ref()
+            .map(|revision| revision.head.latest_seq);
+        let is_newer = |seq: u64| held.is_none_or(|held| seq > held);
+        self.candidates.check(held, broken);
+        broken.at_most("hints", self.hints.len(), LINK_HINTS_MAX);
+        broken.at_most("holders", self.holders.len(), SHARE_HOLDERS_MAX);
+        broken.at_most("complaints", self.complaints.len(), COMPLAINTS_MAX);
+        let gone = self.holders.keys().filter(|peer| !is_connected(peer));
+        broken.at_most("holders that are gone", gone.count(), 0);
+        let of_share = |revision: &Revision| revision.head.share == self.key.share_id();
+        broken.unless(self.revision.as_ref().is_none_or(of_share), || {
+            "a revision is of another share".into()
+        });
+        let newer = match &self.work {
+            Work::Idle => true,
+            Work::Fetching(fetch) => is_newer(fetch.head.latest_seq),
+            Work::Storing { revision, .. } => is_newer(revision.head.latest_seq),
+        };
+        broken.unless(newer, || {
+            "a revision that is not newer is on its way".into()
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,22 @@ impl Watchers {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Watchers {
+    pub(super) fn check(
+        &self,
+        is_connected: impl Fn(&NodeKey) -> bool,
+        broken: &mut crate::check::Broken,
+    ) {
+        for (peer, watched) in &self.peers {
+            broken.at_most("shares watched by a peer", watched.shares.len(), IDS_MAX);
+            broken.unless(is_connected(peer), || {
+                alloc::format!("{peer} watches shares and is gone")
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,8 @@
 //! The DHT: contacts, lookups, and the values we keep (SPECIFICATION §6).
 
+#[cfg(any(test, feature = "check"))]
+mod check;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -71,3 +71,24 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Ledger {
+    /// `open` lookups have not ended.
+    pub(super) fn check(&self, open: usize, broken: &mut crate::check::Broken) {
+        broken.at_most(
+            "lookups remembered",
+            self.last.len(),
+            LOOKUPS_REMEMBERED_MAX,
+        );
+        let all = [self.find_node, self.find_value];
+        let begun = all.iter().map(|counts| counts.begun).sum::<u64>();
+        let ended = all.iter().map(|counts| counts.succeeded + counts.failed);
+        let counted = ended.sum::<u64>().saturating_add(open as u64);
+        broken.equal(
+            "lookups begun, and those that ended or are open",
+            begun,
+            counted,
+        );
+    }
+}

@@ -208,6 +208,37 @@ impl Lookup {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Lookup {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        let known = self.candidates.len();
+        broken.at_most("nodes of a lookup", known, LOOKUP_CANDIDATES_MAX);
+        broken.at_most(
+            "queries of a lookup",
+            self.queries as usize,
+            LOOKUP_QUERIES_MAX as usize,
+        );
+        let open = self.asked as usize;
+        broken.at_most(
+            "open queries of a lookup",
+            open,
+            LOOKUP_PARALLEL_MAX as usize,
+        );
+        let states = self.candidates.values().map(|candidate| candidate.state);
+        let asked = states.filter(|state| *state == State::Asked).count() as u64;
+        broken.equal(
+            "open queries of a lookup and nodes asked",
+            self.asked.into(),
+            asked,
+        );
+    }
+
+    /// Queries without an answer.
+    pub(crate) fn open(&self) -> u32 {
+        self.asked
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::table::RoutingTable;
@@ -253,7 +284,7 @@ mod tests {
                 for other in others {
                     table.insert(other, Time(0));
                 }
-                table.check();
+                table.assert_sound();
                 tables.insert(node.key, table);
             }
             Network { tables, contacts }

@@ -227,3 +227,21 @@ impl Search {
         }
     }
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Search {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        self.lookup.check(broken);
+        broken.at_most("heads of a lookup", self.heads.len(), HEADS_FOUND_MAX);
+        broken.at_most(
+            "providers of a lookup",
+            self.provider_addrs().len(),
+            PEER_ADDRS_MAX,
+        );
+    }
+
+    /// Queries without an answer.
+    pub(super) fn open(&self) -> u64 {
+        u64::from(self.lookup.open()).saturating_add(self.asked.len() as u64)
+    }
+}

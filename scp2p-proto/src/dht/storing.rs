@@ -375,3 +375,44 @@ impl Storing {
 fn row_key(key: &DhtKey) -> Bytes {
     Bytes::copy_from_slice(&key.0)
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Storing {
+    /// `kept` are the values being read.
+    pub(super) fn check(
+        &self,
+        kept: &alloc::collections::BTreeSet<u64>,
+        broken: &mut crate::check::Broken,
+    ) {
+        let waiting = self.waiting.len();
+        let merges = self.merging.values().map(VecDeque::len).sum::<usize>();
+        // A store waits for its list and in its line.
+        broken.at_most(
+            "requests for values",
+            waiting + merges,
+            VALUE_REQUESTS_MAX + 1,
+        );
+        broken.unless(self.waiting.keys().eq(kept), || {
+            "the values that are waited for are not those being read".into()
+        });
+        let lists = self.waiting.values().filter_map(|waiting| match waiting {
+            Waiting::Merge(key) => Some(*key),
+            Waiting::Find { .. } => None,
+        });
+        let mut lists: Vec<DhtKey> = lists.collect();
+        lists.sort();
+        broken.unless(lists.iter().eq(self.merging.keys()), || {
+            "the provider lists that stores wait for are not those being read".into()
+        });
+    }
+
+    /// Requests to be answered, by session.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = crate::id::LinkId> {
+        let found = self.waiting.values().filter_map(|waiting| match waiting {
+            Waiting::Find { ticket, .. } => Some(ticket.link()),
+            Waiting::Merge(_) => None,
+        });
+        let merges = self.merging.values().flatten();
+        found.chain(merges.filter_map(|merge| Some(merge.ticket.as_ref()?.link())))
+    }
+}

@@ -330,32 +330,43 @@ fn network(addr: &PeerAddr) -> Option<Network> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "check"))]
 impl RoutingTable {
     /// Every contact is in its bucket once, and no bucket is overfull or crowded.
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
         for (index, bucket) in &self.buckets {
-            assert!(bucket.entries.len() <= DHT_BUCKET_LEN);
+            broken.at_most("contacts in a bucket", bucket.entries.len(), DHT_BUCKET_LEN);
             for (at, entry) in bucket.entries.iter().enumerate() {
-                assert_eq!(entry.contact.id, entry.contact.key.node_id());
-                assert_eq!(self.bucket_of(&entry.contact.id), Some(*index));
-                assert!(
-                    entry.contact.addrs.len() <= CONTACT_ADDRS_MAX && entry.failures < FAILURES_MAX
+                let (key, id) = (entry.contact.key, entry.contact.id);
+                broken.unless(
+                    id == key.node_id() && self.bucket_of(&id) == Some(*index),
+                    || alloc::format!("{key} is in bucket {index}, which is not its own"),
                 );
-                assert!(
-                    bucket
-                        .entries
-                        .iter()
-                        .skip(at + 1)
-                        .all(|other| other.contact.key != entry.contact.key)
-                );
-                assert!(!bucket.is_overcrowded_by(&entry.contact));
+                let addrs = entry.contact.addrs.len();
+                broken.at_most("addresses of a contact", addrs, CONTACT_ADDRS_MAX);
+                broken.unless(entry.failures < FAILURES_MAX, || {
+                    alloc::format!("{key} failed {} times and is still there", entry.failures)
+                });
+                let mut others = bucket.entries.iter().skip(at + 1);
+                broken.unless(others.all(|other| other.contact.key != key), || {
+                    alloc::format!("{key} is in bucket {index} twice")
+                });
+                broken.unless(!bucket.is_overcrowded_by(&entry.contact), || {
+                    alloc::format!("bucket {index} has too many contacts of the network of {key}")
+                });
             }
         }
     }
+
+    #[cfg(test)]
+    pub(crate) fn assert_sound(&self) {
+        let mut broken = crate::check::Broken::default();
+        self.check(&mut broken);
+        assert_eq!(broken.into_sentences(), Vec::<alloc::string::String>::new());
+    }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "check"))]
 impl Bucket {
     fn is_overcrowded_by(&self, contact: &Contact) -> bool {
         contact.addrs.iter().filter_map(network).any(|wanted| {
@@ -439,7 +450,7 @@ mod tests {
             table.insert(contact(1, 0, "10.0.0.1"), Time(105)),
             Inserted::Added
         );
-        table.check();
+        table.assert_sound();
     }
 
     #[test]
@@ -505,7 +516,7 @@ mod tests {
             table.insert(contact(0, 3, "1.2.3.9"), Time(0)),
             Inserted::Crowded
         );
-        table.check();
+        table.assert_sound();
     }
 
     #[test]
@@ -538,7 +549,7 @@ mod tests {
         assert_eq!(table.stale_bucket(Time(3), hour), None);
         assert_eq!(table.stale_bucket(Time(0) + hour, hour), Some(0));
         table.refreshed(ID_BITS, Time(0));
-        table.check();
+        table.assert_sound();
     }
 
     proptest! {
@@ -577,7 +588,7 @@ mod tests {
                         }
                     }
                 }
-                table.check();
+                table.assert_sound();
             }
             let target = NodeId(target);
             let mut all: Vec<&Contact> = table.iter().collect();

@@ -306,6 +306,23 @@ fn distance(own: &NodeId, key: &DhtKey) -> [u8; 20] {
     distance
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Values {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("values", self.metas.len(), VALUES_MAX);
+        broken.unless(self.bytes <= VALUES_BYTES_MAX, || {
+            alloc::format!("the values have {} bytes", self.bytes)
+        });
+        let bytes = self.metas.values().map(|meta| u64::from(meta.len)).sum();
+        broken.equal(
+            "bytes of values, as counted and as they are",
+            self.bytes,
+            bytes,
+        );
+        self.signers.check("keys of shares", broken);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -272,6 +272,24 @@ fn profile_of(code: u8) -> Option<Profile> {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Book {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("peers in the book", self.peers.len(), BOOK_PEERS_MAX);
+        for (key, record) in &self.peers {
+            broken.at_most("addresses of a peer", record.addrs.len(), BOOK_ADDRS_MAX);
+            let addrs: alloc::collections::BTreeSet<_> =
+                record.addrs.iter().map(|known| &known.addr).collect();
+            broken.unless(addrs.len() == record.addrs.len(), || {
+                alloc::format!("an address of {key} is in the book twice")
+            });
+            broken.unless(record.score.abs() <= SCORE_MAX, || {
+                alloc::format!("{key} has a score of {}", record.score)
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

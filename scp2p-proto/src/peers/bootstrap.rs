@@ -50,14 +50,15 @@ impl Bootstraps {
             .any(|bootstrap| bootstrap.peer == Some(*peer))
     }
 
-    /// The peer's last session ended; gives its number.
-    pub(super) fn down(&mut self, peer: &NodeKey) -> Option<usize> {
-        let number = self
-            .list
-            .iter()
-            .position(|bootstrap| bootstrap.peer == Some(*peer))?;
-        self.list.get_mut(number)?.peer = None;
-        Some(number)
+    /// The peer's last session ended; gives its numbers, as several addresses may be its.
+    pub(super) fn down(&mut self, peer: &NodeKey) -> Vec<usize> {
+        let numbered = self.list.iter_mut().enumerate();
+        let its = numbered.filter(|(_, bootstrap)| bootstrap.peer == Some(*peer));
+        its.map(|(number, bootstrap)| {
+            bootstrap.peer = None;
+            number
+        })
+        .collect()
     }
 
     /// Numbers of the addresses at which this peer is expected.
@@ -149,5 +150,39 @@ impl Peers {
         bootstrap.back_off = (bootstrap.back_off * 2).min(BACK_OFF_MAX / 5);
         self.timers
             .set(Timer::Bootstrap(number), cx.now.mono + wait);
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Bootstraps {
+    /// The number of each, whether it is ourselves, and who is connected as it.
+    pub(super) fn states(
+        &self,
+        own: NodeKey,
+    ) -> impl Iterator<Item = (usize, bool, Option<NodeKey>)> {
+        let numbered = self.list.iter().enumerate();
+        numbered.map(move |(number, bootstrap)| {
+            let is_own = self.expected(&bootstrap.addr) == Some(own);
+            (number, is_own, bootstrap.peer)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_goes_leaves_all_its_addresses_to_be_dialled() {
+        let mut bootstraps = Bootstraps::default();
+        for addr in ["quic://192.0.2.1:7000", "tcp://192.0.2.1:7001"] {
+            assert!(bootstraps.add(addr.parse().expect("an address")).is_some());
+        }
+        let peer = NodeKey([1; 32]);
+        for bootstrap in &mut bootstraps.list {
+            bootstrap.peer = Some(peer);
+        }
+        assert_eq!(bootstraps.down(&peer), [0, 1]);
+        assert_eq!(bootstraps.unconnected(), [0, 1]);
     }
 }

@@ -69,6 +69,11 @@ pub(super) enum Next {
 impl Dials {
     /// Whether so many links are opening that no attempt should be begun.
     pub(super) fn is_full(&self) -> bool {
+        self.attempts.len() >= DIALS_MAX || self.has_no_link()
+    }
+
+    /// Whether an attempt must wait for a link of another to end.
+    fn has_no_link(&self) -> bool {
         self.links.len() >= DIALS_MAX
     }
 
@@ -111,10 +116,11 @@ impl Dials {
 
     /// The next thing that is due: a way to dial, or an attempt that has no way left.
     pub(super) fn next(&mut self, now: Time) -> Option<Next> {
+        let may_dial = !self.has_no_link();
         let due = self.attempts.iter().find_map(|(goal, attempt)| {
             let open = self.links.values().any(|(of, _)| of == goal);
             (attempt.ways.is_empty() && !open
-                || !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
+                || may_dial && !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
                 .then(|| goal.clone())
         })?;
         let attempt = self.attempts.get_mut(&due)?;
@@ -140,6 +146,9 @@ impl Dials {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
+        if self.has_no_link() {
+            return None;
+        }
         self.attempts
             .values()
             .filter(|attempt| !attempt.ways.is_empty())
@@ -259,5 +268,74 @@ impl Way {
             expected,
             profiles,
         }
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Dials {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("links being opened", self.links.len(), DIALS_MAX);
+        let attempts_max = DIALS_MAX + crate::limits::BOOTSTRAPS_MAX;
+        broken.at_most("peers being dialled", self.attempts.len(), attempts_max);
+        for (goal, _) in self.links.values() {
+            broken.unless(self.attempts.contains_key(goal), || {
+                alloc::format!("a link is opened for {goal:?}, which nobody is after")
+            });
+        }
+        for (goal, attempt) in &self.attempts {
+            broken.unless(!attempt.ways.is_empty() || self.open(goal) > 0, || {
+                alloc::format!("there is no way to {goal:?} left, and nobody was told")
+            });
+        }
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{DialError, Transport};
+    use core::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn links_being_opened_are_bounded_however_many_attempts_begin_at_once() {
+        let mut dials = Dials::default();
+        for number in 0..2 * DIALS_MAX {
+            let way = |last| Way {
+                dial: Dial {
+                    transport: Transport::Quic,
+                    host: Host::Ip(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))),
+                    port: 7000,
+                },
+                expected: None,
+                profiles: VecDeque::from([Profile::C]),
+            };
+            dials.begin(
+                Goal::Bootstrap(number),
+                Vec::from([way(1), way(2)]),
+                Time(0),
+            );
+        }
+        let mut open: VecDeque<LinkId> = VecDeque::new();
+        let (mut dialled, mut ended, mut now) = (0, 0, Time(0));
+        while ended < 2 * DIALS_MAX {
+            while let Some(next) = dials.next(now) {
+                match next {
+                    Next::Dial(link, ..) => open.push_back(link),
+                    Next::Ended(_) => ended += 1,
+                }
+                assert!(open.len() <= DIALS_MAX);
+            }
+            assert!(dials.deadline().is_none_or(|at| at > now));
+            if let Some(link) = open.pop_front() {
+                dialled += 1;
+                dials.failed(link, &LinkFailure::Dial(DialError::Refused));
+            }
+            now = now + HEAD_START;
+        }
+        assert_eq!(dialled, 4 * DIALS_MAX);
     }
 }

@@ -1,7 +1,10 @@
 //! Peers: whom we know, how to reach them, and who is reached (SPECIFICATION §3, §9).
 
+mod attempts;
 mod book;
 mod bootstrap;
+#[cfg(any(test, feature = "check"))]
+mod check;
 mod dials;
 mod exchange;
 mod own;
@@ -14,7 +17,7 @@ use core::time::Duration;
 
 use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
-use self::dials::{Dials, Ended, Goal, Next, Way};
+use self::dials::{Dials, Goal, Next, Way};
 use self::exchange::is_plausible;
 use self::own::OwnAddrs;
 use crate::config::Config;
@@ -24,7 +27,7 @@ use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, HostEvent};
 use crate::keys::Keys;
-use crate::limits::CONTACT_ADDRS_MAX;
+use crate::limits::{CONTACT_ADDRS_MAX, LINKS_MAX};
 use crate::rng::Rng;
 use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
@@ -168,6 +171,11 @@ impl Peers {
         }
     }
 
+    /// Whether nobody more may be dialled for now.
+    fn is_full(&self, cx: &Cx<'_>) -> bool {
+        self.dials.is_full() || cx.roster.links() >= LINKS_MAX
+    }
+
     fn begin(&mut self, cx: &mut Cx<'_>, goal: &Goal, peer: NodeKey) -> Result<(), ConnectError> {
         if peer == cx.keys.public() {
             return Err(ConnectError::NoAddress);
@@ -193,7 +201,7 @@ impl Peers {
         if ways.is_empty() {
             return Err(ConnectError::NoAddress);
         }
-        if self.dials.is_full() {
+        if self.is_full(cx) {
             return Err(ConnectError::Busy);
         }
         self.dials.begin(goal.clone(), ways, cx.now.mono);
@@ -223,7 +231,7 @@ impl Peers {
         if !self.dials.is_under_way(&goal) {
             let begun = match addr.key {
                 Some(key) => self.begin(cx, &goal, key),
-                None if self.dials.is_full() => Err(ConnectError::Busy),
+                None if self.is_full(cx) => Err(ConnectError::Busy),
                 None => {
                     let way = Way::to_addr(&addr, None, false, &self.profiles);
                     self.dials.begin(goal.clone(), [way].into(), cx.now.mono);
@@ -267,6 +275,7 @@ impl Peers {
         let won = self.dials.up(link);
         let ours = session.level.is_some();
         if self.book.is_shunned(&peer, cx.now.unix) {
+            self.refused(cx, won);
             return Err(CloseCode::Offence);
         }
         if !ours && self.book.peer(&peer).is_some_and(|record| record.ours) {
@@ -275,6 +284,7 @@ impl Peers {
                 claimed: peer,
                 remote: session.remote,
             });
+            self.refused(cx, won);
             return Err(CloseCode::Handshake);
         }
         if cx.roster.all(&peer).len() == 1 {
@@ -306,15 +316,7 @@ impl Peers {
             );
         }
         if let Some(won) = won {
-            for other in won.others {
-                cx.close(other, CloseCode::Duplicate);
-            }
-            for waiter in won.waiters {
-                cx.outcome(waiter, Outcome::Reached(Ok(peer)));
-            }
-            if let Goal::Bootstrap(number) = won.goal {
-                self.bootstrap_up(cx, number, peer);
-            }
+            self.won(cx, won, peer);
         }
         self.moot(cx, &Goal::Peer(peer), peer);
         if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
@@ -343,7 +345,7 @@ impl Peers {
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.rtts.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
-        if let Some(number) = self.bootstraps.down(&peer) {
+        for number in self.bootstraps.down(&peer) {
             let soon = self.rng.jitter(BACK_OFF_MIN);
             self.timers
                 .set(Timer::Bootstrap(number), cx.now.mono + soon);
@@ -521,37 +523,6 @@ impl Peers {
                 Next::Dial(link, dial, plan) => cx.dial(link, dial, plan),
                 Next::Ended(ended) => self.gave_up(cx, ended),
             }
-        }
-    }
-
-    fn gave_up(&mut self, cx: &mut Cx<'_>, ended: Ended) {
-        for waiter in ended.waiters {
-            cx.outcome(waiter, Outcome::Reached(Err(ended.error)));
-        }
-        match ended.goal {
-            Goal::Peer(peer) => {
-                let last = self.back_off.get(&peer).map(|back_off| back_off.span);
-                let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
-                if self.back_off.len() < crate::limits::BOOK_PEERS_MAX {
-                    let until = cx.now.mono + self.rng.jitter(span);
-                    self.back_off.insert(peer, BackOff { until, span });
-                }
-                cx.unconnected(peer, ended.error);
-                cx.wish(Wish::Unreachable(peer));
-            }
-            Goal::Addr(_) => {}
-            Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
-        }
-    }
-
-    /// Attempts to reach a peer that is here now are over.
-    fn moot(&mut self, cx: &mut Cx<'_>, goal: &Goal, peer: NodeKey) {
-        let (waiters, links) = self.dials.moot(goal);
-        for link in links {
-            cx.close(link, CloseCode::Duplicate);
-        }
-        for waiter in waiters {
-            cx.outcome(waiter, Outcome::Reached(Ok(peer)));
         }
     }
 

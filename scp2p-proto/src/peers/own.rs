@@ -74,6 +74,13 @@ impl OwnAddrs {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl OwnAddrs {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("votes for own addresses", self.votes.len(), VOTES_MAX);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,6 +131,14 @@ impl Ticket {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl<W> Calls<W> {
+    /// Who waits for a reply.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = &W> {
+        self.outstanding.values().flatten()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

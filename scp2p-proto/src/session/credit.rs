@@ -184,6 +184,50 @@ impl Incoming {
 const _: () = assert!(HANDSHAKE_WINDOW - HANDSHAKE_WINDOW / 8 >= HANDSHAKE_FRAME_MAX + 4);
 const _: () = assert!(LANE_WINDOW - LANE_WINDOW / 8 >= FRAME_MAX + 4);
 
+#[cfg(any(test, feature = "check"))]
+impl Room {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        for lane in [&self.control, &self.bulk] {
+            broken.at_most("frames queued", lane.frames.len(), SEND_QUEUE_FRAMES_MAX);
+            broken.unless(lane.bytes <= SEND_QUEUE_BYTES_MAX, || {
+                alloc::format!("a lane's queue has {} bytes", lane.bytes)
+            });
+            let bytes = lane.frames.iter().map(|frame| frame.len() as u64).sum();
+            broken.equal(
+                "bytes queued, as counted and as they are",
+                lane.bytes,
+                bytes,
+            );
+            broken.unless(lane.room <= 0 || lane.frames.is_empty(), || {
+                "a frame waits although there is room for it".into()
+            });
+        }
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Grants {
+    /// Whether all that is due was granted, as on any link that is up.
+    pub(crate) fn is_given(&self) -> bool {
+        [&self.control, &self.bulk].into_iter().all(|lane| {
+            let due = lane.window.saturating_sub(lane.outstanding);
+            due == 0 || due < lane.window / 8
+        })
+    }
+
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        for lane in [&self.control, &self.bulk] {
+            broken.unless(lane.outstanding <= lane.window, || {
+                alloc::format!(
+                    "{} bytes are granted of a window of {}",
+                    lane.outstanding,
+                    lane.window
+                )
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

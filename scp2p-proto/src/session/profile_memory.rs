@@ -54,6 +54,14 @@ impl ProfileMemory {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl ProfileMemory {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        self.keys.check("profiles of peers", broken);
+        self.addrs.check("profiles of addresses", broken);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,18 @@ impl NonceMemory {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl NonceMemory {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("nonces", self.seen.len(), NONCES_MAX);
+        let aged = |(seen, nonce): &(UnixTime, [u8; 32])| self.seen.get(nonce) == Some(seen);
+        let is_whole = self.by_age.len() == self.seen.len() && self.by_age.iter().all(aged);
+        broken.unless(is_whole, || {
+            "the order of nonces is not that of the nonces".into()
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,6 +91,11 @@ impl Roster {
         self.sessions.len()
     }
 
+    /// How many sessions there are.
+    pub(crate) fn links(&self) -> usize {
+        self.sessions.values().map(Vec::len).sum()
+    }
+
     /// All sessions with a peer, oldest first.
     pub(crate) fn all(&self, peer: &NodeKey) -> &[Session] {
         self.sessions.get(peer).map_or(&[], Vec::as_slice)
@@ -127,5 +132,19 @@ impl Roster {
             .get_mut(peer)?
             .iter_mut()
             .find(|session| session.link == link)
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Roster {
+    /// Every session, with its peer.
+    pub(crate) fn every(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
+        let sessions = self.sessions.iter();
+        sessions.flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)))
+    }
+
+    /// Links on which frames wait.
+    pub(super) fn held_up(&self) -> &BTreeSet<LinkId> {
+        &self.held_up
     }
 }

@@ -1,5 +1,7 @@
 //! All links: bytes to handshakes to sessions to messages, and back.
 
+#[cfg(any(test, feature = "check"))]
+mod check;
 mod opening;
 
 use alloc::boxed::Box;

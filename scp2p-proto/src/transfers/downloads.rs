@@ -1,6 +1,8 @@
 //! Downloads: what is wanted, who has it, and getting it from all of them at once.
 
 mod begin;
+#[cfg(any(test, feature = "check"))]
+mod check;
 mod claims;
 mod fetch;
 mod file;

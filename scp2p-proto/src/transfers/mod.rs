@@ -176,6 +176,37 @@ impl Transfers {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Transfers {
+    /// `tags` is what all components wait for.
+    pub(crate) fn check(
+        &self,
+        tags: &[&crate::cx::Tag],
+        config: &crate::config::Config,
+        roster: &crate::session::Roster,
+        now: Now,
+        broken: &mut crate::check::Broken,
+    ) {
+        let (mut of_downloads, mut of_uploads) = (Vec::new(), Vec::new());
+        for tag in tags {
+            if let crate::cx::Tag::Transfers(tag) = tag {
+                match tag {
+                    Tag::Downloads(tag) => of_downloads.push(tag),
+                    Tag::Uploads(tag) => of_uploads.push(tag),
+                }
+            }
+        }
+        self.downloads
+            .check_all(&of_downloads, config, roster, now, broken);
+        self.uploads.check(&of_uploads, roster, broken);
+    }
+
+    /// Requests to be answered, by session.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
+        self.uploads.tickets()
+    }
+}
+
 impl From<downloads::Tag> for crate::cx::Tag {
     fn from(tag: downloads::Tag) -> crate::cx::Tag {
         crate::cx::Tag::Transfers(Tag::Downloads(tag))

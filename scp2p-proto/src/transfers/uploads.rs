@@ -1,5 +1,7 @@
 //! What we serve, and serving it.
 
+#[cfg(any(test, feature = "check"))]
+mod check;
 mod hashing;
 mod line;
 

@@ -312,6 +312,9 @@ impl World {
         }
         explained(node, now.mono);
         self.drain(number);
+        let node = self.hosts[number].node.as_ref();
+        let broken = node.map(Node::check).unwrap_or_default();
+        assert_eq!(broken, Vec::<String>::new());
     }
 
     fn push(&mut self, number: usize, after: Duration, input: Input) {

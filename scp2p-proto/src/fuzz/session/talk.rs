@@ -333,6 +333,7 @@ impl Talk {
             }
             self.inputs.extend(self.peer.deliver());
             let Some(input) = self.inputs.pop_front() else {
+                assert_eq!(self.node.check(), Vec::<alloc::string::String>::new());
                 return;
             };
             inputs += 1;

@@ -230,3 +230,14 @@ fn delete_claims(cx: &mut Cx<'_>, content: &ContentId, chunks: u32) {
         cx.delete(Table::Outboard, key);
     }
 }
+
+#[cfg(any(test, feature = "check"))]
+impl Checks {
+    pub(super) fn is_waiting(&self, place: &Place) -> bool {
+        self.waiting.contains(place)
+    }
+
+    pub(super) fn hashing(&self) -> &BTreeSet<Place> {
+        &self.hashing
+    }
+}

@@ -21,7 +21,7 @@ use crate::wish::{Conduct, Wish};
 /// Chunks a second asked of a deployed peer, which answers 600 a minute.
 const DEPLOYED_RATE: u32 = 9;
 /// Files up to this size are opened by the hundreds.
-const SMALL: u64 = 65_536;
+pub(super) const SMALL: u64 = 65_536;
 /// How often chunks that are late are looked for.
 const LATE_EVERY: Duration = Duration::from_millis(250);
 /// How long a peer that did not answer in time is left alone.
@@ -59,6 +59,28 @@ pub(crate) struct Arrival {
     sent: Sent,
     /// A chunk list alone says what it must be.
     claimed: bool,
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Ask {
+    pub(super) fn peer(&self) -> NodeKey {
+        self.peer
+    }
+
+    pub(super) fn chunk(&self) -> (Place, u32) {
+        (self.place, self.index)
+    }
+
+    pub(super) fn sent(&self) -> &Sent {
+        &self.sent
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Arrival {
+    pub(super) fn sent(&self) -> &Sent {
+        &self.sent
+    }
 }
 
 impl Source {

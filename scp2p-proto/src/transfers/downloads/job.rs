@@ -489,6 +489,51 @@ fn read_peer(r: &mut Reader<'_>) -> Result<(NodeKey, u64), DecodeError> {
     Ok((NodeKey(key.required()?), bytes.required()?))
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Job {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("peers of a download", self.peers.len(), JOB_PEERS_MAX);
+        if self.state != DownloadState::Running {
+            return;
+        }
+        broken.equal(
+            "items of a download",
+            self.totals.items.into(),
+            self.items.len() as u64,
+        );
+        let count = |state| self.items.iter().filter(|item| item.state == state).count() as u64;
+        broken.equal(
+            "items done",
+            self.totals.items_done.into(),
+            count(ItemState::Done),
+        );
+        broken.equal(
+            "items failed",
+            self.totals.items_failed.into(),
+            count(ItemState::Failed),
+        );
+        let done = self
+            .items
+            .iter()
+            .fold(0, |sum: u64, item| sum.saturating_add(item.done));
+        broken.equal("bytes done", self.totals.done, done);
+        let waits = |index: &u32| {
+            self.item(*index)
+                .is_some_and(|item| item.state == ItemState::Waiting)
+        };
+        let all = self.waiting.len() as u64 == count(ItemState::Waiting);
+        broken.unless(all && self.waiting.iter().all(waits), || {
+            "the items that wait are not those listed".into()
+        });
+        for peer in self.peers.values() {
+            let len = self.totals.items;
+            broken.unless(peer.have.len() == len && peer.doubted.len() == len, || {
+                "what a peer has is not of this download's length".into()
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

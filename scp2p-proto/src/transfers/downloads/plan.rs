@@ -127,6 +127,52 @@ impl Plan {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Plan {
+    /// Chunks asked for, and of how many peers.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (u32, u8)> {
+        self.asked.iter().map(|(index, copies)| (*index, *copies))
+    }
+
+    pub(super) fn being_written(&self) -> impl Iterator<Item = u32> {
+        self.writing.iter().copied()
+    }
+
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        let len = self.have.len();
+        let twice = self
+            .writing
+            .iter()
+            .filter(|index| self.have.contains(**index));
+        broken.at_most("chunks that are there and being written", twice.count(), 0);
+        let beyond = self.writing.iter().chain(self.asked.keys());
+        broken.at_most(
+            "chunks beyond the end",
+            beyond.filter(|index| **index >= len).count(),
+            0,
+        );
+        let copies = self
+            .asked
+            .values()
+            .filter(|copies| !(1..=COPIES_MAX).contains(*copies));
+        broken.at_most("chunks asked for too often", copies.count(), 0);
+        // Chunks before the cursor are there or on their way, so that none is passed over.
+        let busy = self.asked.keys().chain(self.writing.iter());
+        let busy: BTreeSet<u32> = busy.copied().collect();
+        let mut from = 0;
+        while let Some(index) = self
+            .have
+            .first_missing_from(from)
+            .filter(|at| *at < self.cursor)
+        {
+            broken.unless(busy.contains(&index), || {
+                alloc::format!("chunk {index} is free and passed over")
+            });
+            from = index.saturating_add(1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

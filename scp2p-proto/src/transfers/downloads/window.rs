@@ -111,7 +111,9 @@ impl Window {
     pub(super) fn deliver(&mut self, sent: &Sent, now: Time) {
         self.delivered = self.delivered.saturating_add(cost(sent.len));
         let took = now.since(sent.at).max(Duration::from_micros(1));
-        let sample = (self.delivered - sent.delivered).saturating_mul(1_000_000) / micros(took);
+        // What was sent before the peer came again counted from another start.
+        let since = self.delivered.saturating_sub(sent.delivered);
+        let sample = since.saturating_mul(1_000_000) / micros(took);
         self.rate = if sample >= self.rate {
             sample
         } else {
@@ -246,6 +248,34 @@ impl Meter {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Window {
+    /// `sent` is what is under way at the peer.
+    pub(super) fn check<'a>(
+        &self,
+        sent: impl Iterator<Item = &'a Sent> + Clone,
+        broken: &mut crate::check::Broken,
+    ) {
+        let requests = self.requests as usize;
+        broken.at_most("requests counted at a peer", requests, sent.clone().count());
+        broken.at_most(
+            "requests to a peer",
+            requests,
+            self.requests_max as usize + 1,
+        );
+        let cost = sent.fold(0_u64, |sum, sent| sum.saturating_add(cost(sent.len)));
+        broken.unless(self.cost <= cost, || {
+            alloc::format!(
+                "{} bytes are counted as asked of a peer, {cost} are",
+                self.cost
+            )
+        });
+        broken.unless(self.cost <= MOST + CHUNK + REQUEST_COST, || {
+            alloc::format!("{} bytes are asked of a peer", self.cost)
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,6 +370,20 @@ mod tests {
             window.end(&sent[0]);
             assert!(window.has_room());
         }
+    }
+
+    #[test]
+    fn what_came_before_a_new_session_may_be_written_after_it() {
+        let mut before = Window::new(false);
+        for second in 1..9 {
+            let sent = before.send(CHUNK_LEN, Time(second * 1_000_000));
+            before.deliver(&sent, Time(second * 1_000_000 + 5));
+        }
+        let sent = before.send(CHUNK_LEN, Time(9_000_000));
+        let mut after = Window::new(false);
+        after.deliver(&sent, Time(10_000_000));
+        assert_eq!((after.requests, after.cost), (0, 0));
+        assert!(after.has_room());
     }
 
     #[test]

@@ -98,6 +98,43 @@ impl Hashing {
     }
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Hashing {
+    /// Contents being hashed.
+    pub(super) fn running(&self) -> impl Iterator<Item = &ContentId> {
+        self.running.keys()
+    }
+
+    pub(super) fn tickets(&self) -> impl Iterator<Item = LinkId> {
+        self.jobs.values().flatten().map(|job| job.ticket.link())
+    }
+
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        let waiting = self.jobs.len();
+        broken.at_most(
+            "contents waiting to be hashed",
+            waiting,
+            UPLOAD_HASHINGS_WAITING_MAX,
+        );
+        broken.at_most(
+            "contents being hashed",
+            self.running.len(),
+            UPLOAD_HASHINGS_MAX,
+        );
+        let queued: BTreeSet<&ContentId> = self.queues.values().flatten().collect();
+        for content in self.jobs.keys() {
+            broken.unless(
+                queued.contains(content) || self.running.contains_key(content),
+                || alloc::format!("{content} is never hashed"),
+            );
+        }
+        let is_full = self.running.len() == UPLOAD_HASHINGS_MAX;
+        broken.unless(is_full || queued.is_empty(), || {
+            "a content waits to be hashed although there is a place for it".into()
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::line::Need;

@@ -143,6 +143,48 @@ pub(super) fn after(turn: Option<LinkId>, links: &BTreeSet<LinkId>) -> Option<Li
     next.or_else(|| links.first().copied())
 }
 
+#[cfg(any(test, feature = "check"))]
+impl Lines {
+    /// The numbers of the jobs that the disk works on.
+    pub(super) fn working(&self) -> impl Iterator<Item = &u64> {
+        self.working.keys()
+    }
+
+    pub(super) fn tickets(&self) -> impl Iterator<Item = LinkId> {
+        let waiting = self.lines.values().flat_map(|line| &line.waiting);
+        let jobs = waiting.chain(self.working.values());
+        jobs.map(|job| job.ticket.link())
+    }
+
+    pub(super) fn check(
+        &self,
+        is_held_up: impl Fn(LinkId) -> bool,
+        broken: &mut crate::check::Broken,
+    ) {
+        let costs = self.working.values().map(|job| u64::from(job.cost));
+        broken.equal("bytes that the disk works on", self.bytes, costs.sum());
+        for (link, line) in &self.lines {
+            broken.at_most("requests in a line", line.waiting.len(), UPLOAD_QUEUE_MAX);
+            broken.at_most(
+                "loads of a line",
+                line.loads as usize,
+                UPLOAD_LOADS_MAX as usize,
+            );
+            let its = || {
+                let working = self.working.values();
+                working.filter(|job| job.ticket.link() == *link)
+            };
+            broken.equal("loads of a line", line.loads.into(), its().count() as u64);
+            let costs = its().map(|job| u64::from(job.cost));
+            broken.equal("bytes of a line", line.bytes, costs.sum());
+            let waits = line.loads > 0 || self.starved.contains(link) || is_held_up(*link);
+            broken.unless(waits || line.waiting.is_empty(), || {
+                alloc::format!("the requests on {link:?} wait for nothing")
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,81 @@
+//! What comes of attempts to reach somebody: everybody who waits for one is told.
+
+use super::dials::{Ended, Goal, Won};
+use super::{BACK_OFF_MAX, BACK_OFF_MIN, BackOff, Peers};
+use crate::cx::{ConnectError, Cx, Outcome};
+use crate::id::{LinkId, NodeKey};
+use crate::io::CloseCode;
+use crate::limits::BOOK_PEERS_MAX;
+use crate::wish::Wish;
+
+impl Peers {
+    /// A session came up and ended at once, as another one with the peer is better.
+    pub(crate) fn on_outdone(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) {
+        match self.dials.up(link) {
+            Some(won) if cx.roster.is_callable(&peer) => self.won(cx, won, peer),
+            won => self.refused(cx, won),
+        }
+    }
+
+    pub(super) fn won(&mut self, cx: &mut Cx<'_>, won: Won, peer: NodeKey) {
+        for other in won.others {
+            cx.close(other, CloseCode::Duplicate);
+        }
+        for waiter in won.waiters {
+            cx.outcome(waiter, Outcome::Reached(Ok(peer)));
+        }
+        if let Goal::Bootstrap(number) = won.goal {
+            self.bootstrap_up(cx, number, peer);
+        }
+    }
+
+    /// The peer was found, but must not be connected.
+    pub(super) fn refused(&mut self, cx: &mut Cx<'_>, won: Option<Won>) {
+        let Some(won) = won else {
+            return;
+        };
+        for other in won.others {
+            cx.close(other, CloseCode::Duplicate);
+        }
+        self.gave_up(
+            cx,
+            Ended {
+                goal: won.goal,
+                waiters: won.waiters,
+                error: ConnectError::Refused,
+            },
+        );
+    }
+
+    /// No way to the goal is left.
+    pub(super) fn gave_up(&mut self, cx: &mut Cx<'_>, ended: Ended) {
+        for waiter in ended.waiters {
+            cx.outcome(waiter, Outcome::Reached(Err(ended.error)));
+        }
+        match ended.goal {
+            Goal::Peer(peer) => {
+                let last = self.back_off.get(&peer).map(|back_off| back_off.span);
+                let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
+                if self.back_off.len() < BOOK_PEERS_MAX {
+                    let until = cx.now.mono + self.rng.jitter(span);
+                    self.back_off.insert(peer, BackOff { until, span });
+                }
+                cx.unconnected(peer, ended.error);
+                cx.wish(Wish::Unreachable(peer));
+            }
+            Goal::Addr(_) => {}
+            Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
+        }
+    }
+
+    /// Attempts to reach a peer that is here now are over.
+    pub(super) fn moot(&mut self, cx: &mut Cx<'_>, goal: &Goal, peer: NodeKey) {
+        let (waiters, links) = self.dials.moot(goal);
+        for link in links {
+            cx.close(link, CloseCode::Duplicate);
+        }
+        for waiter in waiters {
+            cx.outcome(waiter, Outcome::Reached(Ok(peer)));
+        }
+    }
+}
