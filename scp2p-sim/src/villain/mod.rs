@@ -1,6 +1,6 @@
 //! Programs of hosts that mean harm, each built on the wire types and run by the driver contract of a node.
 //!
-//! All of them are a [`Talker`](talker::Talker), which can do what a node does on the wire, and a policy that
+//! All of them are a `Talker`, which can do what a node does on the wire, and a policy that
 //! says what is done with that. They act at a bounded rate, some tens of messages a second at most, and
 //! for as long as they run.
 
