@@ -435,6 +435,7 @@ impl Node {
                 self.end_call(call, Err(CallError::Lost), Receipt::NONE);
             }
         }
+        self.transfers.on_session_down(cx!(self));
         if last {
             self.peers.on_down(cx!(self), key);
             self.catalogs.on_down(cx!(self), key);

@@ -146,14 +146,16 @@ impl Dials {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.has_no_link() {
-            return None;
-        }
-        self.attempts
-            .values()
-            .filter(|attempt| !attempt.ways.is_empty())
-            .map(|attempt| attempt.next_at)
-            .min()
+        let may_dial = !self.has_no_link();
+        let due = self.attempts.iter().filter(|(goal, attempt)| {
+            // Without a way left there is an end to be told of, also if there never was a way.
+            if attempt.ways.is_empty() {
+                self.open(goal) == 0
+            } else {
+                may_dial
+            }
+        });
+        due.map(|(_, attempt)| attempt.next_at).min()
     }
 
     /// A link is up. Gives its goal, who waits for it, and the attempt's other links.
@@ -283,7 +285,8 @@ impl Dials {
             });
         }
         for (goal, attempt) in &self.attempts {
-            broken.unless(!attempt.ways.is_empty() || self.open(goal) > 0, || {
+            let goes_on = !attempt.ways.is_empty() || self.open(goal) > 0;
+            broken.unless(goes_on || self.deadline().is_some(), || {
                 alloc::format!("there is no way to {goal:?} left, and nobody was told")
             });
         }
@@ -299,6 +302,15 @@ mod tests {
     use super::*;
     use crate::io::{DialError, Transport};
     use core::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn an_attempt_without_a_way_ends_at_once() {
+        let mut dials = Dials::default();
+        dials.begin(Goal::Bootstrap(0), Vec::new(), Time(7));
+        assert_eq!(dials.deadline(), Some(Time(7)));
+        assert!(matches!(dials.next(Time(7)), Some(Next::Ended(_))));
+        assert_eq!(dials.deadline(), None);
+    }
 
     #[test]
     fn links_being_opened_are_bounded_however_many_attempts_begin_at_once() {

@@ -382,6 +382,7 @@ impl Peers {
         if let Some(remote) = remote {
             tell_refusal(cx, remote, &failure);
         }
+        self.drive(cx);
     }
 
     /// A link dialled as a probe found this peer.

@@ -75,9 +75,14 @@ impl Transfers {
         self.downloads.on_up(cx, peer);
     }
 
+    /// A session ended; there may be another one with the same peer.
+    pub(crate) fn on_session_down(&mut self, cx: &mut Cx<'_>) {
+        self.uploads.on_down(cx);
+    }
+
+    /// The last session with a peer ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.downloads.on_down(cx, peer);
-        self.uploads.on_down(cx);
     }
 
     pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, _peer: NodeKey, link: LinkId) {
