@@ -71,3 +71,17 @@ fn seeds() {
         assert_eq!(run(&scenario).digest, report.digest, "seed {seed} twice");
     }
 }
+
+/// Scenarios that once showed a defect, each with the defect in its first line.
+#[test]
+fn what_was_found_stays_mended() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/found");
+    let files = std::fs::read_dir(folder).expect("the folder").flatten();
+    let mut count = 0;
+    for file in files {
+        let text = std::fs::read_to_string(file.path()).expect("a scenario");
+        clean(&Scenario::parse(&text).expect("a scenario"));
+        count += 1;
+    }
+    assert!(count > 0);
+}

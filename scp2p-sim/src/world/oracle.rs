@@ -17,6 +17,10 @@ use crate::scenario::Span;
 /// At this a peer is no longer dealt with.
 const SCORE_BANNED: i32 = -60;
 
+/// A node's whole state is looked at after each input of this number, which is no multiple of anything that nodes do.
+/// Looking at it takes some ten times as long as working an input off.
+const CHECK_EVERY: u64 = 17;
+
 /// What oracles remember.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
@@ -72,6 +76,10 @@ impl World<'_> {
         {
             let what = format!("{why:?} is due at {deadline:?}, and it is {:?}", now.mono);
             self.violate("a deadline is in the future", &[host], what);
+        } else if self.steps.is_multiple_of(CHECK_EVERY) {
+            for what in node.check() {
+                self.violate("a node's state is in order", &[host], what);
+            }
         }
     }
 
