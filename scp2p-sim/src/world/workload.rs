@@ -83,6 +83,8 @@ pub(super) struct Share {
     /// Versions of its files, the newest made.
     versions: Vec<u32>,
     pub(super) times_made: u32,
+    /// How often they had been made when the newest revision was published.
+    times_published: u32,
 }
 
 impl Share {
@@ -290,7 +292,9 @@ impl World<'_> {
         let is_newest = newest.is_some() && has.map(|view| view.seq) == newest;
         Begun {
             at: self.now,
-            made: share.filter(|_| is_newest).map(|share| share.times_made),
+            made: share
+                .filter(|share| is_newest && share.times_published == share.times_made)
+                .map(|share| share.times_made),
             name,
         }
     }
@@ -335,6 +339,7 @@ impl World<'_> {
         self.library.names.insert(id, name.clone());
         let share = self.library.shares.entry(name).or_default();
         share.revisions.insert(seq, now);
+        share.times_published = share.times_made;
         let first = share.link.replace(link).is_none();
         if first {
             // Others may have waited for its link.
