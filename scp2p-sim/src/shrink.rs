@@ -87,34 +87,14 @@ fn without_host(mut scenario: Scenario, name: &String) -> Scenario {
         host.bootstrap.retain(|other| other != name);
     }
     scenario.events.retain_mut(|event| {
-        let speaks_of_it = match &mut event.action {
-            Action::Partition { from, .. } => {
-                let all = from.is_empty();
-                from.retain(|other| other != name);
-                from.is_empty() && !all
-            }
-            Action::Subscribe { to, .. }
-            | Action::Unsubscribe { to, .. }
-            | Action::Search { to, .. }
-            | Action::Get { to, .. } => to == name,
-            Action::Start
-            | Action::Stop
-            | Action::Kill
-            | Action::Crash
-            | Action::Wipe
-            | Action::Roam { .. }
-            | Action::Suspend { .. }
-            | Action::ClockStep { .. }
-            | Action::Heal
-            | Action::Clog { .. }
-            | Action::DiskFull { .. }
-            | Action::DiskFree
-            | Action::Publish { .. }
-            | Action::Edit { .. }
-            | Action::Sync
-            | Action::Cancel => false,
-        };
-        event.host != *name && !speaks_of_it
+        let mut is_left = true;
+        if let Action::Partition { from, .. } = &mut event.action
+            && !from.is_empty()
+        {
+            from.retain(|other| other != name);
+            is_left = !from.is_empty();
+        }
+        event.host != *name && event.action.publisher() != Some(name) && is_left
     });
     scenario
 }

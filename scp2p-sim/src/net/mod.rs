@@ -262,9 +262,7 @@ impl Network {
     /// Whether a dial to the listening address of one of these hosts from the other can ever succeed without
     /// help, as things are.
     pub fn direct_path_possible(&self, a: HostId, b: HostId) -> bool {
-        !self.paths.is_blocked(a, b)
-            && !self.paths.is_blocked(b, a)
-            && (self.realms.lets_in(a, b) || self.realms.lets_in(b, a))
+        self.can_dial(a, b) || self.can_dial(b, a)
     }
 
     fn at(&mut self, time: Time, doing: Doing) {

@@ -24,7 +24,8 @@ pub enum Action {
     Start,
     /// Its program is asked to stop, and stops when everything is durable.
     Stop,
-    /// Its program is killed; the system resets its connections. What the disk was told stays.
+    /// Its program is killed; the system resets its connections. Files stay as they were
+    /// written; rows of the last seconds that were not asked to be durable may be lost.
     Kill,
     /// The power is cut: nobody is told, and what was not durable may be lost or torn.
     Crash,
@@ -117,4 +118,33 @@ pub enum Action {
     },
     /// Its node ends its newest download.
     Cancel,
+}
+
+impl Action {
+    /// The host whose share this is about, if it is another host's.
+    pub fn publisher(&self) -> Option<&String> {
+        match self {
+            Action::Subscribe { to, .. }
+            | Action::Unsubscribe { to, .. }
+            | Action::Search { to, .. }
+            | Action::Get { to, .. } => Some(to),
+            Action::Start
+            | Action::Stop
+            | Action::Kill
+            | Action::Crash
+            | Action::Wipe
+            | Action::Roam { .. }
+            | Action::Suspend { .. }
+            | Action::ClockStep { .. }
+            | Action::Partition { .. }
+            | Action::Heal
+            | Action::Clog { .. }
+            | Action::DiskFull { .. }
+            | Action::DiskFree
+            | Action::Publish { .. }
+            | Action::Edit { .. }
+            | Action::Sync
+            | Action::Cancel => None,
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! Right bytes first, then wrong ones.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use scp2p_proto::id::{ContentId, LinkId};
 use scp2p_proto::wire::{Answer, AnswerError, ChunkHashes, Request, SubtreePage};
@@ -21,16 +19,9 @@ pub(super) struct CorruptSeeder {
 }
 
 impl Policy for CorruptSeeder {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         talker.keep_sessions(Way::Ours);
-        self.loot.search(talker);
-        if self.loot.is_ready() && talker.rng.chance(1, 5) {
-            self.loot.claim(talker);
-        }
+        self.loot.pose(talker);
     }
 
     #[expect(

@@ -1,7 +1,5 @@
 //! Old heads, old manifests under new heads, and two manifests of one number.
 
-use std::time::Duration;
-
 use scp2p_proto::id::LinkId;
 use scp2p_proto::record::{Manifest, ShareHead, ShareLink, head_key};
 use scp2p_proto::wire::{Answer, AnswerError, FoundValue, HeadAnnounce, Request, StoreRecord};
@@ -91,10 +89,6 @@ impl HeadForker {
 }
 
 impl Policy for HeadForker {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         talker.keep_sessions(Way::Ours);
         self.loot.search(talker);

@@ -1,7 +1,5 @@
 //! The same chunk again and again, for somebody who reads nothing.
 
-use std::time::Duration;
-
 use scp2p_proto::id::{ContentId, LinkId};
 use scp2p_proto::wire::{Answer, AnswerError, Request};
 
@@ -21,10 +19,6 @@ pub(super) struct LeechFlooder {
 }
 
 impl Policy for LeechFlooder {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         self.turns += 1;
         talker.keep_sessions(if self.turns.is_multiple_of(2) {

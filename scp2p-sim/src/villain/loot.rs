@@ -171,15 +171,18 @@ impl Loot {
         self.manifests.insert(manifest.share, manifest);
     }
 
-    /// Whether it has something to show of some content.
-    pub fn is_ready(&self) -> bool {
-        self.contents
-            .values()
-            .any(|content| !content.chunks.is_empty())
+    /// Poses as a source: looks for contents, and once there is something to show of one claims to have
+    /// them, every fifth time.
+    pub fn pose(&mut self, talker: &mut Talker) {
+        self.search(talker);
+        let mut contents = self.contents.values();
+        if contents.any(|content| !content.chunks.is_empty()) && talker.rng.chance(1, 5) {
+            self.claim(talker);
+        }
     }
 
     /// Says in the DHT that it provides the contents and shares, one of them at a time.
-    pub fn claim(&self, talker: &mut Talker) {
+    fn claim(&self, talker: &mut Talker) {
         let contents = self.contents.keys().copied();
         let shares = self.keys.keys().map(|share| ContentId(share.0));
         let all: Vec<ContentId> = contents.chain(shares).collect();

@@ -1,13 +1,11 @@
 //! Providers that are none.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
 use scp2p_proto::id::{ContentId, LinkId};
 use scp2p_proto::limits::PEER_ADDRS_MAX;
 use scp2p_proto::record::{Providers, providers_key};
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{Answer, AnswerError, FoundValue, PeerAddr, Request, StoreRecord};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::loot::{Loot, NOWHERE, store_providers, stranger};
 use super::talker::{Asked, Policy, Talker, Way};
@@ -19,10 +17,6 @@ pub(super) struct ProviderFlooder {
 }
 
 impl Policy for ProviderFlooder {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         talker.keep_sessions(Way::Ours);
         self.loot.search(talker);

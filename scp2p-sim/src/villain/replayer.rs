@@ -41,10 +41,6 @@ enum Recording {
 }
 
 impl Policy for Replayer {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         self.turns += 1;
         talker.keep_sessions(Way::Ours);

@@ -1,7 +1,5 @@
 //! A byte a second, on as many links as it may hold.
 
-use std::time::Duration;
-
 use scp2p_proto::id::{LinkId, NodeId};
 use scp2p_proto::io::{Frame, Lane};
 use scp2p_proto::wire::Request;
@@ -22,10 +20,6 @@ pub(super) struct SlowDrip {
 }
 
 impl Policy for SlowDrip {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         self.turns += 1;
         talker.keep_sessions(Way::Ours);

@@ -1,7 +1,5 @@
 //! Everything, a byte at a time.
 
-use std::time::Duration;
-
 use scp2p_proto::id::LinkId;
 use scp2p_proto::io::Lane;
 use scp2p_proto::wire::{Answer, AnswerError, Request};
@@ -18,16 +16,9 @@ pub(super) struct TarpitSeeder {
 }
 
 impl Policy for TarpitSeeder {
-    fn pace(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
     fn turn(&mut self, talker: &mut Talker) {
         talker.keep_sessions(Way::Ours);
-        self.loot.search(talker);
-        if self.loot.is_ready() && talker.rng.chance(1, 5) {
-            self.loot.claim(talker);
-        }
+        self.loot.pose(talker);
         self.drip.fall(talker);
     }
 

@@ -16,8 +16,10 @@ use crate::villain::{Deeds, Knowledge, Villain};
 
 /// What a villain does with what a talker can.
 pub(crate) trait Policy: fmt::Debug {
-    /// How often [`Policy::turn`] is called, more or less.
-    fn pace(&self) -> Duration;
+    /// How long it is from one [`Policy::turn`] to the next, more or less.
+    fn pace(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 
     /// It is its turn to act.
     fn turn(&mut self, talker: &mut Talker);
