@@ -114,6 +114,8 @@ pub const BOOK_ADDRS_MAX: usize = 8;
 pub const BOOTSTRAPS_MAX: usize = 64;
 /// Links being opened at a time; more would look like a scan of the network.
 pub const DIALS_MAX: usize = 64;
+/// Addresses remembered as dialled lately: what a node dials in a minute at most, if nobody answers.
+pub const RESTING_ADDRS_MAX: usize = 4096;
 /// Links that probe whether a peer listens where it says, at a time.
 pub const PROBES_MAX: usize = 32;
 /// Peers whose view of our address counts.

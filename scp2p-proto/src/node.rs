@@ -421,8 +421,10 @@ impl Node {
         }
         self.catalogs.on_up(cx!(self), key);
         self.transfers.on_up(cx!(self), key);
-        for call in self.pending.waiting(&key) {
-            self.send(call);
+        if self.sessions.roster().is_callable(&key) {
+            for call in self.pending.waiting(&key) {
+                self.send(call);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::World;
+use common::{World, ip};
 use scp2p_proto::Node;
 use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
@@ -16,7 +16,8 @@ use scp2p_proto::limits::{LINKS_MAX, STRANGERS_MAX};
 use scp2p_proto::session::{Initiator, Params};
 use scp2p_proto::storage::Saved;
 use scp2p_proto::time::{Now, Time, UnixTime};
-use scp2p_proto::wire::{Capabilities, Profile};
+use scp2p_proto::view::{Cause, PeerCause, Subject};
+use scp2p_proto::wire::{Capabilities, PeerAddr, Profile};
 
 #[test]
 fn two_nodes_meet_and_the_session_is_bound() {
@@ -64,6 +65,41 @@ fn two_nodes_that_dial_each_other_keep_one_session() {
             Event::PeerDisconnected { .. }
         )));
     }
+}
+
+/// A deployed peer answers on the sessions that it did not open, and on no other.
+#[test]
+fn a_deployed_peer_is_dialled_although_it_has_dialled() {
+    let mut world = World::new();
+    let (hub, deployed) = (world.add_deployed(), world.add_deployed());
+    let node = world.add(&[hub]);
+    let key = world.key(deployed);
+    let addr = |transport, port| PeerAddr {
+        ip: ip(deployed),
+        port,
+        transport,
+        key: Some(key),
+        relay_via: None,
+    };
+    // Nobody is at the first, so its own dial is faster.
+    world.deployed(hub).named = vec![addr(Transport::Quic, 1), addr(Transport::Tcp, 7001)];
+    let shows = |world: &World, cause: PeerCause| {
+        let causes = world.node(node).why(Subject::Peer(key));
+        causes.contains(&Cause::Peer(cause))
+    };
+    world.until("a dial", |world| {
+        shows(world, PeerCause::Dialling { links: 1 })
+    });
+    world.dial_from(deployed, node);
+    world.until("the session that it opened", |world| {
+        shows(world, PeerCause::Connected { callable: false })
+    });
+    assert!(shows(&world, PeerCause::Dialling { links: 1 }));
+    world.pass(Duration::from_millis(20));
+    assert!(shows(&world, PeerCause::Connected { callable: true }));
+    world.pass(Duration::from_secs(60));
+    let peer = world.deployed(deployed);
+    assert!(peer.answered > 0 && peer.unanswered == 0);
 }
 
 #[test]

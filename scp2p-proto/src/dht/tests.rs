@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::session::{Roster, Session, Ticket};
 use crate::storage::{Load, Loaded, RowOp, Saved, StoreError, Table};
 use crate::time::{Now, Time, UnixTime};
-use crate::wire::{Answer, Capabilities, PeerAddr, Profile, Request, StoreRecord};
+use crate::wire::{Answer, PeerAddr, Request, StoreRecord};
 use crate::wish::Want;
 
 const PEER: NodeKey = NodeKey([9; 32]);
@@ -162,19 +162,7 @@ impl Bench {
 
     /// A deployed bootstrap peer that we dialled.
     fn add_hub(&mut self, key: NodeKey) {
-        let session = Session {
-            link: LinkId(1),
-            transport: Transport::Quic,
-            remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7000),
-            inbound: false,
-            profile: Profile::C,
-            level: None,
-            capabilities: Capabilities::node(),
-            since: self.now.mono,
-            heard: self.now.mono,
-            received: 0,
-            sent: 0,
-        };
+        let session = Session::dialled(LinkId(1), None, self.now.mono);
         self.roster.add(key, session);
         self.act(|dht, cx| dht.add_hub(cx, key));
     }

@@ -5,7 +5,7 @@ use super::{BACK_OFF_MAX, BACK_OFF_MIN, BackOff, Peers};
 use crate::cx::{ConnectError, Cx, Outcome};
 use crate::id::{LinkId, NodeKey};
 use crate::io::CloseCode;
-use crate::limits::BOOK_PEERS_MAX;
+use crate::time::Time;
 use crate::wish::Wish;
 
 impl Peers {
@@ -53,18 +53,32 @@ impl Peers {
             cx.outcome(waiter, Outcome::Reached(Err(ended.error)));
         }
         match ended.goal {
+            // Nothing was dialled, so nothing is known that was not before.
+            Goal::Peer(peer) if ended.error == ConnectError::BackOff => {
+                cx.unconnected(peer, ended.error);
+            }
             Goal::Peer(peer) => {
-                let last = self.back_off.get(&peer).map(|back_off| back_off.span);
+                let last = self.back_off.peek(&peer).map(|back_off| back_off.span);
                 let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
-                if self.back_off.len() < BOOK_PEERS_MAX {
-                    let until = cx.now.mono + self.rng.jitter(span);
-                    self.back_off.insert(peer, BackOff { until, span });
-                }
+                let until = cx.now.mono + self.rng.jitter(span);
+                self.back_off.insert(peer, BackOff { until, span });
                 cx.unconnected(peer, ended.error);
                 cx.wish(Wish::Unreachable(peer));
             }
             Goal::Addr(_) => {}
             Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
+        }
+    }
+
+    /// Forgets pauses that ended so long ago that the next one need not be longer.
+    pub(super) fn forget_pauses(&mut self, now: Time) {
+        let is_over = |back_off: &BackOff| back_off.until + BACK_OFF_MAX <= now;
+        while self
+            .back_off
+            .oldest()
+            .is_some_and(|(_, oldest)| is_over(oldest))
+        {
+            self.back_off.pop_oldest();
         }
     }
 

@@ -151,7 +151,7 @@ impl Record {
     }
 
     /// All addresses in the order of dialling: reached before heard of, QUIC before TCP.
-    pub(super) fn dial_order(&self) -> Vec<PeerAddr> {
+    pub(super) fn dial_order(&self) -> Vec<&Known> {
         let mut addrs: Vec<&Known> = self.addrs.iter().collect();
         addrs.sort_by_key(|known| {
             (
@@ -159,7 +159,7 @@ impl Record {
                 known.addr.transport == Transport::Tcp,
             )
         });
-        addrs.into_iter().map(|known| known.addr.clone()).collect()
+        addrs
     }
 
     /// The row that keeps what is worth keeping: reached addresses and experience.
@@ -347,7 +347,7 @@ mod tests {
             .entry(key)
             .dial_order()
             .iter()
-            .map(|addr| addr.port)
+            .map(|known| known.addr.port)
             .collect();
         assert_eq!(ports, [3, 2, 1]);
     }

@@ -121,7 +121,10 @@ impl Peers {
             .addr
             .dials()
             .into_iter()
-            .map(|dial| Way::new(dial, expected, ours, &self.profiles))
+            .map(|dial| Way {
+                is_vouched: true,
+                ..Way::new(dial, expected, ours, &self.profiles)
+            })
             .collect();
         self.dials.begin(goal, ways, cx.now.mono);
     }

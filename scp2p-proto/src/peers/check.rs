@@ -7,7 +7,7 @@ use super::dials::Goal;
 use super::{Peers, Timer};
 use crate::check::Broken;
 use crate::id::{LinkId, NodeKey};
-use crate::limits::{BOOK_PEERS_MAX, BOOTSTRAPS_MAX, PROBES_MAX};
+use crate::limits::{BOOTSTRAPS_MAX, PROBES_MAX};
 use crate::session::Roster;
 use crate::time::Now;
 
@@ -22,7 +22,7 @@ impl Peers {
             "we are in our own address book".into()
         });
         broken.at_most("probes", self.probes.len(), PROBES_MAX);
-        broken.at_most("pauses between dials", self.back_off.len(), BOOK_PEERS_MAX);
+        self.back_off.check("pauses between dials", broken);
         let gone = self
             .rtts
             .keys()

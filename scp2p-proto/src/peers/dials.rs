@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::rests::Rests;
 use crate::cx::{ConnectError, Tag};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host};
 use crate::limits::DIALS_MAX;
-use crate::session::{DialPlan, LinkFailure, ProfileMemory};
+use crate::session::{DialPlan, HandshakeError, LinkFailure, ProfileMemory};
 use crate::time::Time;
 use crate::wire::{PeerAddr, Profile};
 
@@ -33,6 +34,9 @@ pub(super) enum Goal {
 pub(super) struct Way {
     pub dial: Dial,
     pub expected: Option<NodeKey>,
+    /// Whether it is gone however lately others were dialled there: the peer was met there, or the
+    /// user named the address.
+    pub is_vouched: bool,
     /// Profiles still to try over it.
     pub profiles: VecDeque<Profile>,
 }
@@ -42,6 +46,7 @@ pub(super) struct Way {
 pub(super) struct Dials {
     attempts: BTreeMap<Goal, Attempt>,
     links: BTreeMap<LinkId, (Goal, Way)>,
+    rests: Rests,
     next_link: u64,
 }
 
@@ -50,6 +55,7 @@ struct Attempt {
     /// When the next way is tried although others are still open.
     next_at: Time,
     waiters: Vec<Tag>,
+    /// [`ConnectError::BackOff`] until something is dialled.
     error: ConnectError,
 }
 
@@ -81,13 +87,18 @@ impl Dials {
         self.attempts.contains_key(goal)
     }
 
+    /// Until when a way must not be gone, as others were dialled at its address.
+    pub(super) fn rests_until(&self, way: &Way, now: Time) -> Option<Time> {
+        self.rests.until(way, now)
+    }
+
     /// Begins an attempt; what it needs comes from [`Dials::next`].
     pub(super) fn begin(&mut self, goal: Goal, ways: Vec<Way>, now: Time) {
         let attempt = Attempt {
             ways: ways.into(),
             next_at: now,
             waiters: Vec::new(),
-            error: ConnectError::Unreachable,
+            error: ConnectError::BackOff,
         };
         self.attempts.entry(goal).or_insert(attempt);
     }
@@ -116,33 +127,50 @@ impl Dials {
 
     /// The next thing that is due: a way to dial, or an attempt that has no way left.
     pub(super) fn next(&mut self, now: Time) -> Option<Next> {
+        loop {
+            let goal = self.due(now)?;
+            let attempt = self.attempts.get_mut(&goal)?;
+            let Some(mut way) = attempt.ways.pop_front() else {
+                let attempt = self.attempts.remove(&goal)?;
+                return Some(Next::Ended(Ended {
+                    goal,
+                    waiters: attempt.waiters,
+                    error: attempt.error,
+                }));
+            };
+            if self.rests.until(&way, now).is_some() {
+                continue;
+            }
+            self.rests.dialled(&way, now);
+            if attempt.error == ConnectError::BackOff {
+                attempt.error = ConnectError::Unreachable;
+            }
+            attempt.next_at = now + HEAD_START;
+            let profile = way.profiles.pop_front().unwrap_or(Profile::C);
+            let plan = DialPlan {
+                profile,
+                expected: way.expected,
+                probe: false,
+            };
+            let dial = way.dial.clone();
+            let link = self.fresh_link();
+            self.links.insert(link, (goal, way));
+            return Some(Next::Dial(link, dial, plan));
+        }
+    }
+
+    /// An attempt that has something to do.
+    fn due(&self, now: Time) -> Option<Goal> {
         let may_dial = !self.has_no_link();
-        let due = self.attempts.iter().find_map(|(goal, attempt)| {
-            let open = self.links.values().any(|(of, _)| of == goal);
-            (attempt.ways.is_empty() && !open
-                || may_dial && !attempt.ways.is_empty() && (!open || attempt.next_at <= now))
-                .then(|| goal.clone())
-        })?;
-        let attempt = self.attempts.get_mut(&due)?;
-        let Some(mut way) = attempt.ways.pop_front() else {
-            let attempt = self.attempts.remove(&due)?;
-            return Some(Next::Ended(Ended {
-                goal: due,
-                waiters: attempt.waiters,
-                error: attempt.error,
-            }));
+        let is_due = |(goal, attempt): &(&Goal, &Attempt)| {
+            let open = self.links.values().any(|(of, _)| of == *goal);
+            match attempt.ways.is_empty() {
+                true => !open,
+                false => may_dial && (!open || attempt.next_at <= now),
+            }
         };
-        attempt.next_at = now + HEAD_START;
-        let profile = way.profiles.pop_front().unwrap_or(Profile::C);
-        let plan = DialPlan {
-            profile,
-            expected: way.expected,
-            probe: false,
-        };
-        let dial = way.dial.clone();
-        let link = self.fresh_link();
-        self.links.insert(link, (due, way));
-        Some(Next::Dial(link, dial, plan))
+        let (goal, _) = self.attempts.iter().find(is_due)?;
+        Some(goal.clone())
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -208,6 +236,9 @@ impl Dials {
         let attempt = self.attempts.get_mut(&goal)?;
         let retry = match failure {
             LinkFailure::Handshake(error) => {
+                if let HandshakeError::WrongKey { found, .. } = error {
+                    self.rests.found(&way.dial, *found);
+                }
                 attempt.error = ConnectError::Refused;
                 way.profiles
                     .retain(|profile| error.worth_trying().contains(profile));
@@ -222,6 +253,8 @@ impl Dials {
             }
         };
         if retry {
+            // It is still the same try.
+            way.is_vouched = true;
             attempt.ways.push_front(way);
         }
         Some(goal)
@@ -268,6 +301,7 @@ impl Way {
         Way {
             dial,
             expected,
+            is_vouched: false,
             profiles,
         }
     }
@@ -276,6 +310,7 @@ impl Way {
 #[cfg(any(test, feature = "check"))]
 impl Dials {
     pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        self.rests.check(broken);
         broken.at_most("links being opened", self.links.len(), DIALS_MAX);
         let attempts_max = DIALS_MAX + crate::limits::BOOTSTRAPS_MAX;
         broken.at_most("peers being dialled", self.attempts.len(), attempts_max);
@@ -323,6 +358,7 @@ mod tests {
                     port: 7000,
                 },
                 expected: None,
+                is_vouched: true,
                 profiles: VecDeque::from([Profile::C]),
             };
             dials.begin(

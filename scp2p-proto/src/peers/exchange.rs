@@ -121,16 +121,26 @@ impl Peers {
             let Some(key) = addr.key.filter(|key| *key != own) else {
                 continue;
             };
-            if is_dialable(&addr) && is_plausible(&cx.roster.own_addrs, &addr) {
+            if self.is_place_to_try(cx, &addr) {
                 self.book.heard_of(key, addr);
             }
         }
+    }
+
+    /// Whether an address that somebody names may be dialled.
+    pub(super) fn is_place_to_try(&self, cx: &Cx<'_>, addr: &PeerAddr) -> bool {
+        is_dialable(addr)
+            && is_plausible(&cx.roster.own_addrs, addr)
+            && !self.own.is_listening_at(cx.config, addr)
     }
 
     /// Looks after the connections: pings the silent, exchanges peers, finds new ones.
     pub(super) fn round(&mut self, cx: &mut Cx<'_>) {
         let next = self.rng.jitter(ROUND);
         self.timers.set(Timer::Round, cx.now.mono + next);
+        self.forget_pauses(cx.now.mono);
+        self.own.forget_votes(cx.now.mono, cx.roster);
+        self.show_own_addrs(cx);
         let mut connected: Vec<NodeKey> = Vec::new();
         for (peer, session) in cx.roster.iter() {
             if session.is_callable() {
@@ -196,7 +206,7 @@ impl Peers {
 }
 
 /// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.
-pub(super) fn is_plausible(own: &[PeerAddr], addr: &PeerAddr) -> bool {
+fn is_plausible(own: &[PeerAddr], addr: &PeerAddr) -> bool {
     let own = |test: fn(&IpAddr) -> bool| own.iter().any(|own| test(&own.ip.to_canonical()));
     let ip = addr.ip.to_canonical();
     if ip.is_loopback() {

@@ -8,6 +8,8 @@ mod check;
 mod dials;
 mod exchange;
 mod own;
+mod rests;
+mod view;
 mod why;
 
 use alloc::collections::BTreeMap;
@@ -18,7 +20,6 @@ use core::time::Duration;
 use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
 use self::dials::{Dials, Goal, Next, Way};
-use self::exchange::is_plausible;
 use self::own::OwnAddrs;
 use crate::config::Config;
 use crate::cx::{ConnectError, Cx, Outcome};
@@ -27,13 +28,13 @@ use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, HostEvent};
 use crate::keys::Keys;
-use crate::limits::{CONTACT_ADDRS_MAX, LINKS_MAX};
+use crate::limits::{BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX};
+use crate::lru::Lru;
 use crate::rng::Rng;
 use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::view::{PeerView, SessionView, Stats, Status};
 use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
@@ -76,7 +77,7 @@ pub(crate) struct Peers {
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
-    back_off: BTreeMap<NodeKey, BackOff>,
+    back_off: Lru<NodeKey, BackOff>,
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
     timers: Timers<Timer>,
@@ -100,7 +101,7 @@ impl Peers {
             own: OwnAddrs::default(),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
-            back_off: BTreeMap::new(),
+            back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
             timers: Timers::default(),
             dials_failed: 0,
@@ -183,23 +184,20 @@ impl Peers {
         if self.book.is_shunned(&peer, cx.now.unix) {
             return Err(ConnectError::Refused);
         }
-        if self
-            .back_off
-            .get(&peer)
-            .is_some_and(|back_off| back_off.until > cx.now.mono)
-        {
+        let back_off = self.back_off.peek(&peer);
+        if back_off.is_some_and(|back_off| back_off.until > cx.now.mono) {
             return Err(ConnectError::BackOff);
         }
         let Some(record) = self.book.peer(&peer) else {
             return Err(ConnectError::NoAddress);
         };
-        let ways: Vec<Way> = record
-            .dial_order()
-            .iter()
-            .map(|addr| Way::to_addr(addr, Some(peer), record.ours, &self.profiles))
-            .collect();
+        let mut ways = self.ways(peer, record);
         if ways.is_empty() {
             return Err(ConnectError::NoAddress);
+        }
+        ways.retain(|way| self.dials.rests_until(way, cx.now.mono).is_none());
+        if ways.is_empty() {
+            return Err(ConnectError::BackOff);
         }
         if self.is_full(cx) {
             return Err(ConnectError::Busy);
@@ -208,10 +206,20 @@ impl Peers {
         Ok(())
     }
 
+    /// All ways to a peer, the best first.
+    fn ways(&self, peer: NodeKey, record: &Record) -> Vec<Way> {
+        let known = record.dial_order().into_iter();
+        known
+            .map(|known| Way {
+                is_vouched: known.reached.is_some(),
+                ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
+            })
+            .collect()
+    }
+
     /// Sees to a session with whoever is at an address that somebody told.
     pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
-        let is_possible = is_dialable(&addr) && is_plausible(&cx.roster.own_addrs, &addr);
-        if !is_possible || addr.key == Some(cx.keys.public()) {
+        if !self.is_place_to_try(cx, &addr) || addr.key == Some(cx.keys.public()) {
             return cx.outcome(tag, Outcome::Reached(Err(ConnectError::NoAddress)));
         }
         let connected = match addr.key {
@@ -318,7 +326,9 @@ impl Peers {
         if let Some(won) = won {
             self.won(cx, won, peer);
         }
-        self.moot(cx, &Goal::Peer(peer), peer);
+        if cx.roster.is_callable(&peer) {
+            self.moot(cx, &Goal::Peer(peer), peer);
+        }
         if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
             cx.wish(Wish::Hub(peer));
         }
@@ -415,7 +425,7 @@ impl Peers {
                 self.show_own_addrs(cx);
             }
             HostEvent::Resumed => {
-                self.back_off.clear();
+                self.back_off = Lru::new(BOOK_PEERS_MAX);
                 let peers: Vec<NodeKey> = cx
                     .roster
                     .iter()
@@ -443,7 +453,7 @@ impl Peers {
         };
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
-                self.own.vote(from, observed.ip);
+                self.own.vote(from, observed.ip, cx.now.mono);
                 self.show_own_addrs(cx);
             }
             (Tag::Pinged(since), Answer::Ack) => {
@@ -467,54 +477,6 @@ impl Peers {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let timer = self.timers.next().map(|(at, _)| at);
         [timer, self.dials.deadline()].into_iter().flatten().min()
-    }
-
-    pub(crate) fn fill_status(&self, status: &mut Status) {
-        status.known = self.book.len() as u32;
-    }
-
-    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
-        stats.dials_failed = self.dials_failed;
-    }
-
-    pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self
-            .book
-            .iter()
-            .map(|(key, record)| self.view(*key, record, roster))
-            .collect();
-        views.sort_by_key(|view| {
-            (
-                view.session.is_none(),
-                core::cmp::Reverse(view.last_seen),
-                view.key,
-            )
-        });
-        views
-    }
-
-    fn view(&self, key: NodeKey, record: &Record, roster: &Roster) -> PeerView {
-        let session = roster.session(&key).map(|session| SessionView {
-            transport: session.transport,
-            remote: session.remote,
-            inbound: session.inbound,
-            profile: session.profile,
-            bound: session.level.is_some(),
-            rtt: self.rtts.get(&key).copied(),
-            received: session.received,
-            sent: session.sent,
-        });
-        PeerView {
-            key,
-            session,
-            addresses: record
-                .reached_since(crate::time::UnixTime(0))
-                .cloned()
-                .collect(),
-            last_seen: record.last_seen,
-            score: record.score,
-            ours: record.ours,
-        }
     }
 
     /// Dials what is due and reports what has no way left.
@@ -573,7 +535,7 @@ impl Peers {
     }
 
     fn show_own_addrs(&self, cx: &mut Cx<'_>) {
-        let addrs = self.own.addrs(cx.config, cx.keys.public());
+        let addrs = self.own.addrs(cx.config, cx.keys.public(), cx.roster);
         if addrs != cx.roster.own_addrs {
             cx.own_addrs(addrs);
         }

@@ -3,26 +3,63 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use crate::config::Config;
 use crate::id::NodeKey;
 use crate::io::Transport;
 use crate::limits::{OWN_IPS_MAX, VOTES_MAX};
+use crate::lru::Lru;
+use crate::session::Roster;
+use crate::time::Time;
 use crate::wire::PeerAddr;
 
+/// How long the vote of a peer that has gone counts.
+const VOTE_LIFE: Duration = Duration::from_secs(600);
+
 /// What speaks for our addresses: what we are bound to, what peers observe, what interfaces have.
-#[derive(Default)]
 pub(super) struct OwnAddrs {
-    /// The address at which each peer saw us.
-    votes: BTreeMap<NodeKey, IpAddr>,
+    votes: Lru<NodeKey, Vote>,
     interfaces: Vec<IpAddr>,
+}
+
+/// The address at which a peer saw us.
+#[derive(Debug)]
+struct Vote {
+    ip: IpAddr,
+    /// When the peer was known to be connected last.
+    at: Time,
+}
+
+impl Default for OwnAddrs {
+    fn default() -> OwnAddrs {
+        OwnAddrs {
+            votes: Lru::new(VOTES_MAX),
+            interfaces: Vec::new(),
+        }
+    }
 }
 
 impl OwnAddrs {
     /// A peer saw us at this address.
-    pub(super) fn vote(&mut self, voter: NodeKey, ip: IpAddr) {
-        if self.votes.len() < VOTES_MAX || self.votes.contains_key(&voter) {
-            self.votes.insert(voter, ip);
+    pub(super) fn vote(&mut self, voter: NodeKey, ip: IpAddr, now: Time) {
+        self.votes.insert(voter, Vote { ip, at: now });
+    }
+
+    /// Forgets what peers said that went long ago: we may be elsewhere now.
+    pub(super) fn forget_votes(&mut self, now: Time, roster: &Roster) {
+        let voters: Vec<NodeKey> = self.votes.iter().map(|(voter, _)| *voter).collect();
+        for voter in voters {
+            if roster.is_ours(&voter) {
+                // Votes of those who are here are forgotten last.
+                if let Some(vote) = self.votes.get(&voter) {
+                    vote.at = now;
+                }
+            } else if let Some(vote) = self.votes.peek(&voter)
+                && now.since(vote.at) > VOTE_LIFE
+            {
+                self.votes.remove(&voter);
+            }
         }
     }
 
@@ -32,10 +69,10 @@ impl OwnAddrs {
 
     /// Our addresses, the best first. Listeners bound to certain addresses are at those; else the
     /// most observed addresses come before those of our interfaces.
-    pub(super) fn addrs(&self, config: &Config, key: NodeKey) -> Vec<PeerAddr> {
+    pub(super) fn addrs(&self, config: &Config, key: NodeKey, roster: &Roster) -> Vec<PeerAddr> {
         let mut ips = config.bound_ips.clone();
         if ips.is_empty() {
-            ips = self.observed();
+            ips = self.observed(roster);
             ips.extend(self.interfaces.iter().copied());
         }
         let mut seen: Vec<IpAddr> = Vec::new();
@@ -63,12 +100,26 @@ impl OwnAddrs {
             .collect()
     }
 
-    fn observed(&self) -> Vec<IpAddr> {
-        let mut counts: BTreeMap<IpAddr, u32> = BTreeMap::new();
-        for ip in self.votes.values() {
-            *counts.entry(*ip).or_default() += 1;
+    /// Whether we listen there ourselves for certain: what peers observe may be the address of a router.
+    pub(super) fn is_listening_at(&self, config: &Config, addr: &PeerAddr) -> bool {
+        let port = match addr.transport {
+            Transport::Quic => config.quic_port,
+            Transport::Tcp => config.tcp_port,
+        };
+        let ip = addr.ip.to_canonical();
+        let mut own = config.bound_ips.iter().chain(&self.interfaces);
+        port == Some(addr.port) && own.any(|own| own.to_canonical() == ip)
+    }
+
+    /// Where peers saw us, what most of those say who are here now first.
+    fn observed(&self, roster: &Roster) -> Vec<IpAddr> {
+        let mut counts: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
+        for (voter, vote) in self.votes.iter() {
+            let (here, all) = counts.entry(vote.ip).or_default();
+            *here += u32::from(roster.is_ours(voter));
+            *all += 1;
         }
-        let mut ips: Vec<(IpAddr, u32)> = counts.into_iter().collect();
+        let mut ips: Vec<(IpAddr, (u32, u32))> = counts.into_iter().collect();
         ips.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
         ips.into_iter().map(|(ip, _)| ip).collect()
     }
@@ -77,38 +128,84 @@ impl OwnAddrs {
 #[cfg(any(test, feature = "check"))]
 impl OwnAddrs {
     pub(super) fn check(&self, broken: &mut crate::check::Broken) {
-        broken.at_most("votes for own addresses", self.votes.len(), VOTES_MAX);
+        self.votes.check("votes for own addresses", broken);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::LinkId;
+    use crate::session::Session;
     use core::net::Ipv4Addr;
 
     fn ip(last: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(203, 0, 113, last))
     }
 
-    #[test]
-    fn the_most_observed_address_comes_first_unless_bound() {
-        let mut own = OwnAddrs::default();
-        own.set_interfaces([ip(9)].into());
-        own.vote(NodeKey([1; 32]), ip(1));
-        own.vote(NodeKey([2; 32]), ip(2));
-        own.vote(NodeKey([3; 32]), ip(2));
-        let mut config = Config {
+    fn ips(own: &OwnAddrs, roster: &Roster) -> Vec<IpAddr> {
+        let config = Config {
             quic_port: Some(7),
             ..Config::default()
         };
-        let ips: Vec<IpAddr> = own
-            .addrs(&config, NodeKey([0; 32]))
-            .iter()
-            .map(|addr| addr.ip)
-            .collect();
-        assert_eq!(ips, [ip(2), ip(1), ip(9)]);
-        config.bound_ips = [ip(4)].into();
-        let bound = own.addrs(&config, NodeKey([0; 32]));
+        let addrs = own.addrs(&config, NodeKey([0; 32]), roster);
+        addrs.iter().map(|addr| addr.ip).collect()
+    }
+
+    fn connected(keys: &[u8]) -> Roster {
+        let mut roster = Roster::default();
+        for key in keys {
+            let session = Session::dialled(LinkId((*key).into()), Some(1), Time(0));
+            roster.add(NodeKey([*key; 32]), session);
+        }
+        roster
+    }
+
+    #[test]
+    fn the_most_observed_address_comes_first_unless_bound() {
+        let mut own = OwnAddrs::default();
+        let roster = Roster::default();
+        own.set_interfaces([ip(9)].into());
+        for (voter, seen) in [(1, 1), (2, 2), (3, 2)] {
+            own.vote(NodeKey([voter; 32]), ip(seen), Time(0));
+        }
+        assert_eq!(ips(&own, &roster), [ip(2), ip(1), ip(9)]);
+        let config = Config {
+            quic_port: Some(7),
+            bound_ips: [ip(4)].into(),
+            ..Config::default()
+        };
+        let bound = own.addrs(&config, NodeKey([0; 32]), &roster);
         assert_eq!((bound.len(), bound[0].ip, bound[0].port), (1, ip(4), 7));
+    }
+
+    #[test]
+    fn who_is_here_now_is_believed_before_those_who_went() {
+        let mut own = OwnAddrs::default();
+        for voter in 1..=3 {
+            own.vote(NodeKey([voter; 32]), ip(1), Time(0));
+        }
+        own.vote(NodeKey([4; 32]), ip(2), Time(1));
+        let roster = connected(&[4]);
+        assert_eq!(ips(&own, &roster), [ip(2), ip(1)]);
+        let late = Time(1) + VOTE_LIFE + Duration::from_secs(1);
+        own.forget_votes(late, &roster);
+        assert_eq!(ips(&own, &roster), [ip(2)]);
+        assert_eq!(ips(&own, &Roster::default()), [ip(2)], "for a while");
+        own.forget_votes(
+            late + VOTE_LIFE + Duration::from_secs(1),
+            &Roster::default(),
+        );
+        assert!(ips(&own, &Roster::default()).is_empty());
+    }
+
+    #[test]
+    fn however_many_voted_before_a_new_vote_counts() {
+        let mut own = OwnAddrs::default();
+        for voter in 0..=VOTES_MAX as u8 {
+            own.vote(NodeKey([voter; 32]), ip(1), Time(0));
+        }
+        own.vote(NodeKey([255; 32]), ip(2), Time(1));
+        assert_eq!(ips(&own, &connected(&[255])), [ip(2), ip(1)]);
     }
 }

@@ -6,7 +6,7 @@ use super::dials::Goal;
 use super::{Peers, Timer};
 use crate::id::NodeKey;
 use crate::session::Roster;
-use crate::time::Now;
+use crate::time::{Now, Time};
 use crate::view::PeerCause;
 
 impl Peers {
@@ -47,14 +47,18 @@ impl Peers {
         let timers = numbers.iter().map(|number| Timer::Bootstrap(*number));
         let retry_at = timers.filter_map(|timer| self.timers.at(&timer)).min();
         causes.extend(retry_at.map(PeerCause::RetryAt));
-        let back_off = self.back_off.get(&peer).map(|back_off| back_off.until);
+        let back_off = self.back_off.peek(&peer).map(|back_off| back_off.until);
         let back_off = back_off.filter(|until| *until > now.mono);
         causes.extend(back_off.map(|until| PeerCause::BackOff { until }));
         match self.book.peer(&peer) {
             None => causes.push(PeerCause::Unknown),
             Some(record) if record.is_shunned_at(now.unix) => causes.push(PeerCause::Shunned),
             Some(record) if record.addrs.is_empty() => causes.push(PeerCause::NoAddress),
-            Some(_) if goals.is_empty() && retry_at.is_none() => {
+            Some(record) if goals.is_empty() && retry_at.is_none() => {
+                let ways = self.ways(peer, record);
+                let mut rests = ways.iter().map(|way| self.dials.rests_until(way, now.mono));
+                let first = rests.try_fold(Time(u64::MAX), |first, until| Some(first.min(until?)));
+                causes.extend(first.map(|until| PeerCause::AddressesRest { until }));
                 let round_at = self.timers.at(&Timer::Round);
                 causes.extend(round_at.map(|round_at| PeerCause::Unwanted { round_at }));
             }

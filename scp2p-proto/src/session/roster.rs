@@ -45,6 +45,26 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    /// One that we dialled.
+    pub(crate) fn dialled(link: LinkId, level: Option<u8>, now: Time) -> Session {
+        Session {
+            link,
+            transport: Transport::Quic,
+            remote: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            inbound: false,
+            profile: Profile::C,
+            level,
+            capabilities: Capabilities::node(),
+            since: now,
+            heard: now,
+            received: 0,
+            sent: 0,
+        }
+    }
+}
+
 impl Roster {
     /// The session that carries our calls to this peer, or else one that it opened.
     pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {

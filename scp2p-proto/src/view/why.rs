@@ -201,6 +201,11 @@ pub enum PeerCause {
         /// When.
         until: Time,
     },
+    /// All its addresses were dialled lately, for whomever. None of them is again until then.
+    AddressesRest {
+        /// When.
+        until: Time,
+    },
     /// It behaved too badly.
     Shunned,
     /// It is not in the address book.
@@ -263,7 +268,7 @@ impl Cause {
                 | ShareCause::Unheard { .. } => None,
             },
             Cause::Peer(cause) => match cause {
-                PeerCause::BackOff { until } => Some(until),
+                PeerCause::BackOff { until } | PeerCause::AddressesRest { until } => Some(until),
                 PeerCause::RetryAt(at) | PeerCause::Unwanted { round_at: at } => Some(at),
                 PeerCause::Own
                 | PeerCause::Connected { .. }

@@ -1,15 +1,16 @@
-//! A deployed peer: it only answers, and only the messages of the registry.
+//! A deployed peer: it answers the messages of the registry, and only on sessions that others opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use scp2p_proto::id::{ContentId, LinkId};
-use scp2p_proto::io::{Frame, Input, Lane, LinkEvent, Output};
+use scp2p_proto::io::{Dial, Frame, Input, Lane, LinkEvent, Output};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{CHUNK_LEN, FRAME_MAX};
 use scp2p_proto::time::Now;
 use scp2p_proto::wire::{
-    Answer, Capabilities, ChunkHashes, Envelope, FrameReader, Hello, HelloFields, Profile, Request,
+    Answer, Capabilities, ChunkHashes, Envelope, FrameReader, Hello, HelloFields, PeerAddr,
+    Profile, Request,
 };
 
 /// What it serves, honestly or not.
@@ -27,8 +28,16 @@ pub struct Deployed {
     pub reads: bool,
     /// What it was answered, by the number of its request.
     pub answers: BTreeMap<u32, Result<Answer, String>>,
+    /// Whom it names when it is asked for peers.
+    pub named: Vec<PeerAddr>,
+    /// Requests that came over sessions which it opened itself; it leaves them.
+    pub unanswered: u32,
+    /// Requests that it answered.
+    pub answered: u32,
     asked: Vec<u16>,
     links: BTreeMap<LinkId, (FrameReader, u32)>,
+    /// Sessions that it opened.
+    dialled: BTreeSet<LinkId>,
 }
 
 impl Deployed {
@@ -41,8 +50,12 @@ impl Deployed {
             chunks: 0,
             reads: true,
             answers: BTreeMap::new(),
+            named: Vec::new(),
+            unanswered: 0,
+            answered: 0,
             asked: Vec::new(),
             links: BTreeMap::new(),
+            dialled: BTreeSet::new(),
         }
     }
 
@@ -63,6 +76,13 @@ impl Deployed {
         frames.collect()
     }
 
+    /// Opens a session.
+    pub fn dial(&mut self, dial: Dial) -> Output {
+        let link = LinkId(1 << 62 | self.dialled.len() as u64);
+        self.dialled.insert(link);
+        Output::Dial(link, dial)
+    }
+
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
         let Input::Link(link, event) = input else {
             panic!("it asks for nothing")
@@ -72,6 +92,12 @@ impl Deployed {
             LinkEvent::Accepted(_) => {
                 self.links.insert(link, (FrameReader::new(FRAME_MAX), 0));
                 out.push(Output::Grant(link, Lane::Control, u32::MAX));
+            }
+            LinkEvent::Dialed(_) => {
+                self.links.insert(link, (FrameReader::new(FRAME_MAX), 0));
+                out.push(Output::Grant(link, Lane::Control, u32::MAX));
+                let hello = self.sign(now, Profile::C, None);
+                out.push(Output::Send(link, Lane::Control, hello));
             }
             LinkEvent::Bytes(_, bytes) => {
                 let Some((reader, _)) = self.links.get_mut(&link) else {
@@ -85,6 +111,10 @@ impl Deployed {
                     *frames += 1;
                     let answer = match *frames {
                         1 => Some(self.hello(now, &body)),
+                        _ if self.dialled.contains(&link) => {
+                            self.unanswered += 1;
+                            None
+                        }
                         2 => None,
                         _ => self.answer(&Envelope::decode(&body).expect("an envelope")),
                     };
@@ -92,23 +122,27 @@ impl Deployed {
                 }
             }
             LinkEvent::Closed(_) => drop(self.links.remove(&link)),
-            LinkEvent::Dialed(_) | LinkEvent::Failed(_) | LinkEvent::Room(..) => {}
+            LinkEvent::Failed(_) | LinkEvent::Room(..) => {}
         }
         out
     }
 
     fn hello(&self, now: Now, body: &Bytes) -> Frame {
         let theirs = Hello::decode(body).expect("a hello");
+        let profile = theirs.profile().unwrap_or(Profile::C);
+        self.sign(now, profile, Some(theirs.nonce))
+    }
+
+    fn sign(&self, now: Now, profile: Profile, echoed_nonce: Option<[u8; 32]>) -> Frame {
         let mut ephemeral = [0; 32];
         ephemeral[0] = 9;
         let fields = HelloFields {
             capabilities: Capabilities::default(),
             nonce: [7; 32],
-            echoed_nonce: Some(theirs.nonce),
+            echoed_nonce,
             timestamp: now.unix,
             ephemeral,
         };
-        let profile = theirs.profile().unwrap_or(Profile::C);
         let body = Hello::sign(self.keys.signing(), profile, fields).encode();
         let mut head = BytesMut::new();
         head.put_u32(body.len() as u32);
@@ -127,6 +161,7 @@ impl Deployed {
             assert!(self.answers.insert(id, answer).is_none(), "answered once");
             return None;
         }
+        self.answered += 1;
         assert!(kind < 600, "our extensions are not for deployed peers");
         let answer = match Request::decode(kind, &envelope.payload) {
             Ok(Request::GetChunkHashes(content)) => self.contents.get(&content).map(|bytes| {
@@ -156,7 +191,7 @@ impl Deployed {
                 Some(Answer::Ack)
             }
             Ok(Request::FindNode(_) | Request::PexRequest { .. }) => {
-                Some(Answer::Peers(Vec::new()))
+                Some(Answer::Peers(self.named.clone()))
             }
             Ok(_) | Err(_) => None,
         };

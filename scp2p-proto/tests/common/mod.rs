@@ -149,6 +149,16 @@ impl World {
         }
     }
 
+    /// A deployed peer dials a node.
+    pub fn dial_from(&mut self, number: usize, target: usize) {
+        let dial = self.deployed(number).dial(Dial {
+            transport: Transport::Quic,
+            host: Host::Ip(ip(target)),
+            port: QUIC_PORT,
+        });
+        self.carry_out(number, dial);
+    }
+
     /// A deployed peer that read nothing reads everything.
     pub fn read(&mut self, number: usize) {
         self.deployed(number).reads = true;

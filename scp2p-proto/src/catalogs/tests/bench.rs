@@ -4,7 +4,6 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +15,6 @@ use crate::config::Config;
 use crate::cx::{self, Act, Acts, CallError, Cx, Outcome, Receipt};
 use crate::event::Event;
 use crate::id::{ContentId, LinkId, NodeKey, OpId, ShareId, ShareKey};
-use crate::io::Transport;
 use crate::keys::Keys;
 use crate::record::{Manifest, ShareHead, ShareLink};
 use crate::rng::Rng;
@@ -26,7 +24,7 @@ use crate::storage::{
     Table,
 };
 use crate::time::{Now, Time, UnixTime};
-use crate::wire::{Answer, Capabilities, HeadAnnounce, Profile, Request};
+use crate::wire::{Answer, HeadAnnounce, Request};
 use crate::wish::{Found, Want, Wish};
 
 /// The component and what it asked of others.
@@ -163,19 +161,7 @@ impl Bench {
     /// A node of ours comes up and what it is told first is dropped.
     pub(super) fn connect(&mut self, peer: u8) -> NodeKey {
         let key = NodeKey([peer; 32]);
-        let session = Session {
-            link: LinkId(peer.into()),
-            transport: Transport::Quic,
-            remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7000),
-            inbound: false,
-            profile: Profile::C,
-            level: Some(1),
-            capabilities: Capabilities::node(),
-            since: self.now.mono,
-            heard: self.now.mono,
-            received: 0,
-            sent: 0,
-        };
+        let session = Session::dialled(LinkId(peer.into()), Some(1), self.now.mono);
         self.roster.add(key, session);
         self.act(|catalogs, cx| catalogs.on_up(cx, key));
         key

@@ -61,6 +61,20 @@ impl Sessions {
         let shown: BTreeMap<LinkId, NodeKey> =
             shown.map(|(key, session)| (session.link, *key)).collect();
         broken.unless(shown == up, || "the roster is not what is up".into());
+        for (key, session) in self.roster.every() {
+            let link = self.links.get(&session.link);
+            let carries = link.is_some_and(|link| match &link.state {
+                State::Up(up) => !up.calls.is_empty(),
+                State::Dialing(_)
+                | State::Offered(..)
+                | State::Accepted(_)
+                | State::Answered(..)
+                | State::Moving => false,
+            });
+            broken.unless(session.is_callable() || !carries, || {
+                format!("a call to {key} is on a session on which nobody answers")
+            });
+        }
         let held_up = self.roster.held_up().iter();
         let gone = held_up
             .filter(|link| !self.links.contains_key(link))

@@ -1,0 +1,57 @@
+//! What is shown of peers.
+
+use alloc::vec::Vec;
+
+use super::Peers;
+use super::book::Record;
+use crate::id::NodeKey;
+use crate::session::Roster;
+use crate::time::UnixTime;
+use crate::view::{PeerView, SessionView, Stats, Status};
+
+impl Peers {
+    pub(crate) fn fill_status(&self, status: &mut Status) {
+        status.known = self.book.len() as u32;
+    }
+
+    pub(crate) fn fill_stats(&self, stats: &mut Stats) {
+        stats.dials_failed = self.dials_failed;
+    }
+
+    pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {
+        let mut views: Vec<PeerView> = self
+            .book
+            .iter()
+            .map(|(key, record)| self.view(*key, record, roster))
+            .collect();
+        views.sort_by_key(|view| {
+            (
+                view.session.is_none(),
+                core::cmp::Reverse(view.last_seen),
+                view.key,
+            )
+        });
+        views
+    }
+
+    fn view(&self, key: NodeKey, record: &Record, roster: &Roster) -> PeerView {
+        let session = roster.session(&key).map(|session| SessionView {
+            transport: session.transport,
+            remote: session.remote,
+            inbound: session.inbound,
+            profile: session.profile,
+            bound: session.level.is_some(),
+            rtt: self.rtts.get(&key).copied(),
+            received: session.received,
+            sent: session.sent,
+        });
+        PeerView {
+            key,
+            session,
+            addresses: record.reached_since(UnixTime(0)).cloned().collect(),
+            last_seen: record.last_seen,
+            score: record.score,
+            ours: record.ours,
+        }
+    }
+}
