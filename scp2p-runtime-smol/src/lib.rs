@@ -28,6 +28,7 @@ mod handle;
 mod net;
 mod node_key;
 mod options;
+pub mod quic;
 mod runtime;
 
 pub use disk::{OpenError, PAGE_MAX, SearchError, SearchHit, SearchPage, SearchQuery};

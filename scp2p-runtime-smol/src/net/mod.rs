@@ -15,7 +15,7 @@ use std::time::Duration;
 use scp2p_proto::id::LinkId;
 
 /// From a connection attempt to a finished TLS or QUIC handshake, in either direction.
-pub(crate) const OPENING_TIME_MAX: Duration = Duration::from_secs(5);
+pub const OPENING_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a link that the node closed may take to deliver what was sent on it.
 pub(crate) const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
 /// Room of a control lane. Twice the largest frame less its envelope, so that a large reply does
@@ -38,11 +38,11 @@ pub(crate) const HALF_OPEN_PER_IP_MAX: usize = 64;
 
 /// Chooses ids of accepted links. Clones choose from the same sequence.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AcceptedIds(Arc<AtomicU64>);
+pub struct AcceptedIds(Arc<AtomicU64>);
 
 impl AcceptedIds {
     /// An id that was not chosen before.
-    pub(crate) fn next(&self) -> LinkId {
+    pub fn next(&self) -> LinkId {
         LinkId(1 << 63 | self.0.fetch_add(1, Ordering::Relaxed))
     }
 }

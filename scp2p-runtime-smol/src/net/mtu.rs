@@ -10,16 +10,16 @@ const LEAST: u16 = 1280;
 
 /// The largest IP packets towards loopback and towards everything else, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mtus {
+pub struct Mtus {
     /// To this host itself.
-    pub(crate) loopback: u16,
+    pub loopback: u16,
     /// To other hosts: the largest of all interfaces.
-    pub(crate) network: u16,
+    pub network: u16,
 }
 
 impl Mtus {
     /// As the interfaces tell.
-    pub(crate) fn of_interfaces() -> Mtus {
+    pub fn of_interfaces() -> Mtus {
         let mut mtus = Mtus {
             loopback: ETHERNET,
             network: LEAST,
@@ -40,7 +40,7 @@ impl Mtus {
     }
 
     /// The same, but no larger than this.
-    pub(crate) fn at_most(self, bytes: u16) -> Mtus {
+    pub fn at_most(self, bytes: u16) -> Mtus {
         Mtus {
             loopback: self.loopback.min(bytes).max(LEAST),
             network: self.network.min(bytes).max(LEAST),

@@ -18,7 +18,7 @@ pub(crate) const SERVER_NAME: &str = "localhost";
 
 /// Both sides' TLS settings with a certificate made for this run.
 #[derive(Debug, Clone)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// For links that others open.
     pub(crate) server: Arc<ServerConfig>,
     /// For links that we open.
@@ -27,7 +27,9 @@ pub(crate) struct Identity {
 
 /// Why no certificate could be made; the text is the library's.
 #[derive(Debug)]
-pub(crate) struct IdentityError(String);
+pub struct IdentityError(String);
+
+impl std::error::Error for IdentityError {}
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +39,10 @@ impl fmt::Display for IdentityError {
 
 impl Identity {
     /// Makes a certificate: ECDSA P-256, self-signed.
-    pub(crate) fn generate() -> Result<Identity, IdentityError> {
+    ///
+    /// # Errors
+    /// The library's, if it finds no entropy.
+    pub fn generate() -> Result<Identity, IdentityError> {
         let made = rcgen::generate_simple_self_signed([SERVER_NAME.to_owned()])
             .map_err(|error| IdentityError(error.to_string()))?;
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

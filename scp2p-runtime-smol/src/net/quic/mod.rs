@@ -34,7 +34,7 @@ const RESPONSES_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 65_507;
 
 /// All QUIC links of one UDP socket.
-pub(crate) struct QuicLinks {
+pub struct QuicLinks {
     endpoint: Endpoint,
     settings: Settings,
     ids: AcceptedIds,
@@ -53,25 +53,20 @@ pub(crate) struct QuicLinks {
 }
 
 /// A received datagram.
-pub(crate) struct Datagram {
+pub struct Datagram {
     /// Where it came from.
-    pub(crate) remote: SocketAddr,
+    pub remote: SocketAddr,
     /// Which of our addresses it was sent to, if known.
-    pub(crate) local: Option<IpAddr>,
+    pub local: Option<IpAddr>,
     /// Congestion marks.
-    pub(crate) ecn: Option<EcnCodepoint>,
+    pub ecn: Option<EcnCodepoint>,
     /// Its payload.
-    pub(crate) payload: BytesMut,
+    pub payload: BytesMut,
 }
 
 impl QuicLinks {
     /// The seed makes connection ids and the like reproducible.
-    pub(crate) fn new(
-        identity: &Identity,
-        mtus: Mtus,
-        ids: AcceptedIds,
-        seed: [u8; 32],
-    ) -> QuicLinks {
+    pub fn new(identity: &Identity, mtus: Mtus, ids: AcceptedIds, seed: [u8; 32]) -> QuicLinks {
         let settings = Settings::new(identity, mtus, seed);
         let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let server = Some(settings.server(any));
@@ -93,7 +88,7 @@ impl QuicLinks {
 
     /// Opens a link. Answered by [`LinkEvent::Dialed`] or [`LinkEvent::Failed`], the latter no
     /// later than `until`.
-    pub(crate) fn dial(&mut self, now: Instant, id: LinkId, remote: SocketAddr, until: Instant) {
+    pub fn dial(&mut self, now: Instant, id: LinkId, remote: SocketAddr, until: Instant) {
         let config = self.settings.client(remote.ip());
         match self.endpoint.connect(now, config, remote, SERVER_NAME) {
             Ok((handle, quic)) => {
@@ -115,29 +110,29 @@ impl QuicLinks {
     }
 
     /// Whether this link is one of these and not closed.
-    pub(crate) fn has(&self, id: LinkId) -> bool {
+    pub fn has(&self, id: LinkId) -> bool {
         self.links.contains_key(&id)
     }
 
     /// Sends a frame, which is never copied.
-    pub(crate) fn send(&mut self, id: LinkId, lane: Lane, frame: Frame) {
+    pub fn send(&mut self, id: LinkId, lane: Lane, frame: Frame) {
         self.with_link(id, |conn, _| conn.send(lane, frame));
     }
 
     /// Lets the node read so many more bytes.
-    pub(crate) fn grant(&mut self, id: LinkId, lane: Lane, bytes: u32) {
+    pub fn grant(&mut self, id: LinkId, lane: Lane, bytes: u32) {
         self.with_link(id, |conn, _| conn.grant(lane, bytes));
     }
 
     /// Closes a link after what was sent on it; no event of it follows.
-    pub(crate) fn close(&mut self, now: Instant, id: LinkId, code: CloseCode) {
+    pub fn close(&mut self, now: Instant, id: LinkId, code: CloseCode) {
         self.with_link(id, |conn, _| conn.close(now, code));
         self.links.remove(&id);
         self.events.retain(|(of, _)| *of != id);
     }
 
     /// Takes a datagram.
-    pub(crate) fn receive(&mut self, now: Instant, datagram: Datagram) {
+    pub fn receive(&mut self, now: Instant, datagram: Datagram) {
         let Datagram {
             remote,
             local,
@@ -162,7 +157,7 @@ impl QuicLinks {
     }
 
     /// Does what is due.
-    pub(crate) fn timeout(&mut self, now: Instant) {
+    pub fn timeout(&mut self, now: Instant) {
         while let Some(&(due, handle)) = self.timers.first() {
             if due > now {
                 break;
@@ -178,12 +173,12 @@ impl QuicLinks {
     }
 
     /// When [`Self::timeout`] wants to be called, once there is neither event nor datagram to pop.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(due, _)| *due)
     }
 
     /// The next event. Links take turns, a piece each.
-    pub(crate) fn poll_event(&mut self, now: Instant) -> Option<(LinkId, LinkEvent)> {
+    pub fn poll_event(&mut self, now: Instant) -> Option<(LinkId, LinkEvent)> {
         loop {
             if let Some((id, event)) = self.events.pop_front() {
                 if matches!(event, LinkEvent::Failed(_) | LinkEvent::Closed(_)) {
@@ -226,7 +221,7 @@ impl QuicLinks {
 
     /// The next datagrams to send: appends to the empty `buffer`, at most `segments_max` of equal
     /// size.
-    pub(crate) fn poll_transmit(
+    pub fn poll_transmit(
         &mut self,
         now: Instant,
         segments_max: usize,
@@ -256,7 +251,7 @@ impl QuicLinks {
     }
 
     /// Whether every link that the node closed is delivered or given up.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.touched.is_empty()
             && self.responses.is_empty()
             && !self.conns.values().any(Conn::is_closing)
