@@ -115,14 +115,15 @@ impl Network {
 
     /// The dialling end is up, so this one is.
     pub(super) fn accept(&mut self, now: Time, pipe: Pipe) {
-        let Some(link) = self.links.get_mut(&pipe) else {
+        let half_open = |link: &Link| matches!(link.end(Side::Acceptor).state, State::HalfOpen(_));
+        if !self.links.get(&pipe).is_some_and(half_open) {
             return;
-        };
-        let end = link.end_mut(Side::Acceptor);
-        if let State::HalfOpen(_) = end.state {
-            end.id = LinkId(1 << 63 | self.accepted);
-            self.accepted += 1;
-            self.ends.insert((end.host, end.id), (pipe, Side::Acceptor));
+        }
+        let id = self.accepted_id();
+        if let Some(link) = self.links.get_mut(&pipe) {
+            let end = link.end_mut(Side::Acceptor);
+            end.id = id;
+            self.ends.insert((end.host, id), (pipe, Side::Acceptor));
             self.up(now, pipe, Side::Acceptor);
         }
     }
@@ -292,22 +293,28 @@ impl Network {
 
     /// The endpoints that a dial is from and to.
     fn endpoints(&mut self, host: HostId, dial: &Dial) -> Result<[SocketAddrV4; 2], DialError> {
-        let ip = match &dial.host {
-            io::Host::Ip(ip) => ip.to_canonical(),
-            io::Host::Name(_) => return Err(DialError::NoSuchHost),
-        };
-        let IpAddr::V4(ip) = ip else {
-            return Err(DialError::Unreachable);
-        };
+        let remote = self.destination(host, dial)?;
         let (Some(address), Some(host)) = (self.realms.address(host), self.hosts.get_mut(&host))
         else {
             return Err(DialError::Unreachable);
         };
         let port = host.port(dial.transport).ok_or(DialError::Unreachable)?;
-        Ok([
-            SocketAddrV4::new(address, port),
-            SocketAddrV4::new(if ip.is_loopback() { address } else { ip }, dial.port),
-        ])
+        Ok([SocketAddrV4::new(address, port), remote])
+    }
+
+    /// The endpoint that a dial is to. A host's own loopback address is that of its interface.
+    pub(super) fn destination(&self, host: HostId, dial: &Dial) -> Result<SocketAddrV4, DialError> {
+        let ip = match &dial.host {
+            io::Host::Ip(ip) => ip.to_canonical(),
+            io::Host::Name(_) => return Err(DialError::NoSuchHost),
+        };
+        match (ip, self.realms.address(host)) {
+            (IpAddr::V4(ip), Some(own)) => {
+                let ip = if ip.is_loopback() { own } else { ip };
+                Ok(SocketAddrV4::new(ip, dial.port))
+            }
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => Err(DialError::Unreachable),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use scp2p_proto::time::Time;
 
 use super::link::{self, Incoming, Packet, Pipe, READ_MAX, ROOM_PARTS, Side, State, What};
 use super::path::Fate;
-use super::queue::Pass;
+use super::queue::{Cargo, Pass};
 use super::realm::Stuck;
 use super::{Doing, Network};
 use crate::id::HostId;
@@ -32,7 +32,7 @@ impl Network {
         for piece in link::cut(frame) {
             let segment = What::Segment(lane, next, piece);
             next += 1;
-            self.offer_up(now, Packet::new(pipe, side, segment));
+            self.offer_packet(now, Packet::new(pipe, side, segment));
         }
         if let Some(link) = self.links.get_mut(&pipe) {
             link.end_mut(side).out[lane as usize].next = next;
@@ -104,7 +104,10 @@ impl Network {
         } else if let What::Leg(0) = packet.what {
             self.on_dial(now, host, at, &packet, datagram.from);
         } else if self.knows(now, pipe, side, host, at, &datagram) {
-            self.offer_down(now, host, packet);
+            if packet.len() == 0 {
+                return self.take(now, *packet);
+            }
+            self.offer_down(now, host, Cargo::Packet(packet));
         } else {
             if transport == Transport::Tcp && !matches!(packet.what, What::Reset) {
                 self.reset(now, host, [at, datagram.from], pipe, side);
@@ -119,7 +122,7 @@ impl Network {
             return;
         };
         match link.end(packet.side).state {
-            State::Up | State::Closing => self.offer_up(now, packet),
+            State::Up | State::Closing => self.offer_packet(now, packet),
             State::Dialing | State::HalfOpen(_) | State::Gone => {}
         }
     }
@@ -128,12 +131,12 @@ impl Network {
         let Some(queue) = self.hosts.get_mut(&host).map(|host| &mut host.up) else {
             return;
         };
-        let (packet, next) = queue.next(now);
+        let (cargo, next) = queue.next(now);
         if let Some(next) = next {
             self.at(next, Doing::Up(host));
         }
-        if let Some(packet) = packet {
-            self.transmit(now, packet);
+        if let Some(cargo) = cargo {
+            self.set_out(now, now, cargo);
         }
     }
 
@@ -141,12 +144,12 @@ impl Network {
         let Some(queue) = self.hosts.get_mut(&host).map(|host| &mut host.down) else {
             return;
         };
-        let (packet, next) = queue.next(now);
+        let (cargo, next) = queue.next(now);
         if let Some(next) = next {
             self.at(next, Doing::Down(host));
         }
-        if let Some(packet) = packet {
-            self.take(now, *packet);
+        if let Some(cargo) = cargo {
+            self.hand_over(now, cargo);
         }
     }
 
@@ -242,33 +245,58 @@ impl Network {
         }
     }
 
-    fn offer_up(&mut self, now: Time, packet: Box<Packet>) {
+    fn offer_packet(&mut self, now: Time, packet: Box<Packet>) {
         let Some(link) = self.links.get(&packet.pipe) else {
             return;
         };
         let host = link.end(packet.side).host;
-        let pass = match self.hosts.get_mut(&host) {
-            Some(host) if packet.len() > 0 => host.up.offer(now, packet),
-            Some(_) | None => Pass::Through(packet, now),
+        if packet.len() == 0 {
+            return self.transmit(now, packet);
+        }
+        self.offer_up(now, host, Cargo::Packet(packet));
+    }
+
+    /// Something is to go over a host's line to the network.
+    pub(super) fn offer_up(&mut self, now: Time, host: HostId, cargo: Cargo) {
+        let Some(queue) = self.hosts.get_mut(&host).map(|host| &mut host.up) else {
+            return;
         };
-        match pass {
-            Pass::Through(packet, leaves) => {
-                let _: Result<(), Stuck> = self.leave(now, leaves, packet);
-            }
+        match queue.offer(now, cargo) {
+            Pass::Through(cargo, leaves) => self.set_out(now, leaves, cargo),
             Pass::Busy(until) => self.at(until, Doing::Up(host)),
             Pass::Waits => {}
         }
     }
 
-    fn offer_down(&mut self, now: Time, host: HostId, packet: Box<Packet>) {
-        let pass = match self.hosts.get_mut(&host) {
-            Some(host) if packet.len() > 0 => host.down.offer(now, packet),
-            Some(_) | None => Pass::Through(packet, now),
+    /// Something is to go over a host's line from the network.
+    pub(super) fn offer_down(&mut self, now: Time, host: HostId, cargo: Cargo) {
+        let Some(queue) = self.hosts.get_mut(&host).map(|host| &mut host.down) else {
+            return;
         };
-        match pass {
-            Pass::Through(packet, _) => self.take(now, *packet),
+        match queue.offer(now, cargo) {
+            Pass::Through(cargo, _) => self.hand_over(now, cargo),
             Pass::Busy(until) => self.at(until, Doing::Down(host)),
             Pass::Waits => {}
+        }
+    }
+
+    /// Something is through its sender's line at a time.
+    fn set_out(&mut self, now: Time, leaves: Time, cargo: Cargo) {
+        match cargo {
+            Cargo::Packet(packet) => {
+                let _: Result<(), Stuck> = self.leave(now, leaves, packet);
+            }
+            #[cfg(feature = "quic")]
+            Cargo::Raw(raw) => self.fly_raw(now, leaves, *raw),
+        }
+    }
+
+    /// Something is through its receiver's line.
+    fn hand_over(&mut self, now: Time, cargo: Cargo) {
+        match cargo {
+            Cargo::Packet(packet) => self.take(now, *packet),
+            #[cfg(feature = "quic")]
+            Cargo::Raw(raw) => self.receive_raw(now, *raw),
         }
     }
 

@@ -28,6 +28,12 @@ pub(super) const SEGMENT_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pipe(pub(super) u64);
 
+#[cfg(feature = "quic")]
+impl Pipe {
+    /// The pipe of no link.
+    pub(super) const NONE: Pipe = Pipe(0);
+}
+
 /// One of the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {

@@ -9,6 +9,8 @@ mod flow;
 mod link;
 mod path;
 mod queue;
+#[cfg(feature = "quic")]
+mod real;
 mod realm;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,9 @@ pub struct Network {
     effects: VecDeque<Effect>,
     pipes: u64,
     accepted: u64,
+    /// Real QUIC, if links are made of it.
+    #[cfg(feature = "quic")]
+    real: Option<real::Real>,
 }
 
 /// What the network wants.
@@ -75,6 +80,10 @@ enum Doing {
     Dial(Pipe, usize),
     Watch(Pipe),
     Linger(Pipe),
+    #[cfg(feature = "quic")]
+    Land(Box<real::Flight>),
+    #[cfg(feature = "quic")]
+    Wake(HostId),
 }
 
 #[derive(Debug)]
@@ -95,6 +104,8 @@ impl Network {
     /// A network without hosts.
     pub fn new(model: scenario::Network, rng: Rng) -> Network {
         Network {
+            #[cfg(feature = "quic")]
+            real: (model.links == scenario::Links::Quic).then(real::Real::new),
             realms: Realms::new(),
             paths: Paths::new(model, rng),
             hosts: BTreeMap::new(),
@@ -152,6 +163,10 @@ impl Network {
             host.powered = true;
             host.listening.insert((transport, port));
         }
+        #[cfg(feature = "quic")]
+        if transport == Transport::Quic {
+            self.open_endpoint(host, port);
+        }
     }
 
     /// The host's process is gone. It hears nothing any more.
@@ -160,6 +175,8 @@ impl Network {
             host.listening.clear();
             host.powered = stop == Stop::Reset;
         }
+        #[cfg(feature = "quic")]
+        self.stop_endpoint(host, stop);
         self.watch_all(now, host);
         for pipe in self.pipes_of(host) {
             for side in Side::BOTH {
@@ -177,16 +194,26 @@ impl Network {
             host.paused = paused;
         }
         self.watch_all(now, host);
+        #[cfg(feature = "quic")]
+        self.wake_endpoint(now, host);
     }
 
     /// Opens a link; answered by [`LinkEvent::Dialed`] or [`LinkEvent::Failed`].
     pub fn dial(&mut self, now: Time, host: HostId, link: LinkId, dial: &Dial) {
+        #[cfg(feature = "quic")]
+        if self.real.is_some() && dial.transport == Transport::Quic {
+            return self.dial_real(now, host, link, dial);
+        }
         self.begin(now, host, link, dial);
     }
 
     /// Sends a frame. One on a lane without room breaks the driver contract: the link is lost at both ends.
     /// Nothing happens if there is no such link or it is not up.
     pub fn send(&mut self, now: Time, host: HostId, link: LinkId, lane: Lane, frame: Frame) {
+        #[cfg(feature = "quic")]
+        if self.is_real(host, link) {
+            return self.send_real(now, host, link, lane, frame);
+        }
         if let Some((pipe, side)) = self.ends.get(&(host, link)).copied() {
             self.push(now, pipe, side, lane, frame);
         }
@@ -194,6 +221,10 @@ impl Network {
 
     /// The host's program takes so many more bytes from a lane.
     pub fn grant(&mut self, now: Time, host: HostId, link: LinkId, lane: Lane, bytes: u32) {
+        #[cfg(feature = "quic")]
+        if self.is_real(host, link) {
+            return self.grant_real(now, host, link, lane, bytes);
+        }
         if let Some((pipe, side)) = self.ends.get(&(host, link)).copied()
             && let Some(link) = self.links.get_mut(&pipe)
         {
@@ -205,6 +236,10 @@ impl Network {
 
     /// Closes a link after what was sent on it; none of the effects that follow is about it.
     pub fn close(&mut self, now: Time, host: HostId, link: LinkId) {
+        #[cfg(feature = "quic")]
+        if self.is_real(host, link) {
+            self.close_real(now, host, link);
+        }
         if let Some((pipe, side)) = self.ends.remove(&(host, link)) {
             self.close_end(now, pipe, side);
         }
@@ -251,6 +286,10 @@ impl Network {
             Doing::Dial(pipe, attempt) => self.dial_again(now, pipe, attempt),
             Doing::Watch(pipe) => self.look_after(now, pipe),
             Doing::Linger(pipe) => self.linger_ends(pipe),
+            #[cfg(feature = "quic")]
+            Doing::Land(flight) => self.land(now, flight),
+            #[cfg(feature = "quic")]
+            Doing::Wake(host) => self.endpoint_due(now, host),
         }
     }
 
@@ -332,6 +371,16 @@ impl Network {
         self.hosts
             .get(&host)
             .is_some_and(|host| host.powered && !host.paused)
+    }
+
+    /// An id for an accepted link.
+    fn accepted_id(&mut self) -> LinkId {
+        #[cfg(feature = "quic")]
+        if let Some(real) = &self.real {
+            return real.accepted_id();
+        }
+        self.accepted += 1;
+        LinkId(1 << 63 | (self.accepted - 1))
     }
 
     fn is_paused(&self, host: HostId) -> bool {

@@ -15,6 +15,10 @@ impl Network {
 
     /// Whether a link between two hosts is or was up whose ends are not both gone.
     pub fn are_linked(&self, a: HostId, b: HostId) -> bool {
+        #[cfg(feature = "quic")]
+        if self.real.as_ref().is_some_and(|real| real.are_linked(a, b)) {
+            return true;
+        }
         self.links.values().any(|link| {
             let [dialer, acceptor] = Side::BOTH.map(|side| link.end(side));
             let hosts = (dialer.host, acceptor.host);
@@ -27,6 +31,7 @@ impl Network {
         let model = self.paths.model_mut();
         *model = scenario::Network {
             latency: model.latency,
+            links: model.links,
             ..scenario::Network::default()
         };
     }

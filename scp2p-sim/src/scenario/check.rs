@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use scp2p_proto::limits::MANIFEST_ITEMS_MAX;
 
 use super::error::{Fault, Part, Place, ScenarioError};
-use super::{Action, Edge, Event, Host, Network, Scenario, Span};
+use super::{Action, Edge, Event, Host, Links, Network, Scenario, Span};
 
 /// Hosts of a scenario: what fits the memory of a small computer.
 pub const HOSTS_MAX: usize = 2000;
@@ -296,6 +296,9 @@ fn bounded(verb: &'static str, bytes: u64) -> Result<(), Fault> {
 }
 
 fn check_network(network: &Network) -> Result<(), Fault> {
+    if network.links == Links::Quic && !cfg!(feature = "quic") {
+        return Err(Fault::NoQuic);
+    }
     range("latency", network.latency)?;
     within("jitter", network.jitter, Span(0), LATENCY_MAX)?;
     within("burst", network.burst, Span(0), LENGTH_MAX)?;

@@ -114,6 +114,8 @@ pub enum Fault {
     },
     /// Neither QUIC nor TCP.
     NoTransport,
+    /// Links of real QUIC, which this build does not have.
+    NoQuic,
     /// A field that this event does not have.
     UnknownField {
         /// Its name.
@@ -236,6 +238,9 @@ impl fmt::Display for Fault {
             Fault::NoTransport => {
                 f.write_str("node: no_quic and no_tcp leave nothing to connect by; remove one")
             }
+            Fault::NoQuic => f.write_str(
+                "links: this program was built without real QUIC; choose \"modelled\", or build scp2p-sim with the feature `quic`",
+            ),
             Fault::UnknownField { field, known } => write!(
                 f,
                 "{field:?} is no field of this event; it has {}",

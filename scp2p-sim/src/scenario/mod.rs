@@ -17,7 +17,7 @@ pub use check::{
 pub use error::{Fault, Part, Place, ScenarioError};
 pub use event::{Action, Event};
 pub use host::{Clock, Disk, Host, NodeSettings, VillainKind};
-pub use network::{Dependence, Edge, Network};
+pub use network::{Dependence, Edge, Links, Network};
 pub use span::Span;
 
 use serde::{Deserialize, Serialize};

@@ -22,6 +22,22 @@ pub struct Network {
     pub duplicate_ppm: u32,
     /// Packets held up for up to ten times the jitter, so that later ones pass them, in a million.
     pub reorder_ppm: u32,
+    /// What QUIC links are made of. TCP links are always modelled.
+    #[serde(skip_serializing_if = "is_default")]
+    pub links: Links,
+}
+
+/// What QUIC links are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Links {
+    /// A model of them. The same scenario gives the same digest.
+    #[default]
+    Modelled,
+    /// Those of the runtime, in datagrams over the simulated network. Their keys are
+    /// random, so runs are alike by what comes out of them and not by their digests.
+    /// Needs the feature `quic`.
+    Quic,
 }
 
 impl Default for Network {
@@ -35,6 +51,7 @@ impl Default for Network {
             burst: Span::millis(500),
             duplicate_ppm: 0,
             reorder_ppm: 0,
+            links: Links::Modelled,
         }
     }
 }

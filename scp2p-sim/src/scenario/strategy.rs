@@ -7,8 +7,8 @@ use proptest::sample::select;
 
 use super::check::{CLOCK_SECS_MAX, DRIFT_PPM_MAX, LATENCY_MAX, LENGTH_MAX, RATE_MAX};
 use super::{
-    Action, Clock, Dependence, Disk, Edge, Event, Host, Network, NodeSettings, Scenario, Span,
-    VillainKind,
+    Action, Clock, Dependence, Disk, Edge, Event, Host, Links, Network, NodeSettings, Scenario,
+    Span, VillainKind,
 };
 
 /// Scenarios that can be run, with all that can be in them.
@@ -52,8 +52,9 @@ fn ppm() -> impl Strategy<Value = u32> {
 
 fn network() -> impl Strategy<Value = Network> {
     let parts = (ppm(), ppm(), ppm(), ppm());
-    let network = (latency(), span(0, LATENCY_MAX), span(0, LENGTH_MAX), parts).prop_map(
-        |(latency, jitter, burst, (loss, bursts, duplicate, reorder))| Network {
+    let spans = (span(0, LATENCY_MAX), span(0, LENGTH_MAX));
+    let network = (latency(), spans, parts, links()).prop_map(
+        |(latency, (jitter, burst), (loss, bursts, duplicate, reorder), links)| Network {
             latency,
             jitter,
             loss_ppm: loss,
@@ -61,9 +62,18 @@ fn network() -> impl Strategy<Value = Network> {
             burst,
             duplicate_ppm: duplicate,
             reorder_ppm: reorder,
+            links,
         },
     );
     prop_oneof![Just(Network::default()), network]
+}
+
+fn links() -> impl Strategy<Value = Links> {
+    let all: &[Links] = match cfg!(feature = "quic") {
+        true => &[Links::Modelled, Links::Quic],
+        false => &[Links::Modelled],
+    };
+    select(all)
 }
 
 fn edge(at: usize) -> impl Strategy<Value = Edge> {

@@ -328,6 +328,17 @@ mod tests {
     }
 
     #[test]
+    fn real_quic_is_refused_where_it_is_not_built_in() {
+        let text = format!("{SMALL}[network]\nlinks = \"quic\"");
+        if cfg!(feature = "quic") {
+            assert!(Scenario::parse(&text).is_ok());
+        } else {
+            assert!(refused(&text).contains("built without real QUIC"));
+        }
+        assert!(Scenario::parse(&format!("{SMALL}[network]\nlinks = \"modelled\"")).is_ok());
+    }
+
+    #[test]
     fn edges_in_a_ring_are_refused_and_in_a_chain_are_not() {
         let edges = |behind: [&str; 3]| -> String {
             ["e", "f", "g"]
