@@ -100,6 +100,8 @@ pub enum Command {
     Publish(PublishArgs),
     /// `scp2p shares`
     Shares(SharesArgs),
+    /// `scp2p unpublish`
+    Unpublish(UnpublishArgs),
     /// `scp2p link`
     Link(LinkArgs),
     /// `scp2p subscribe`
@@ -120,6 +122,10 @@ pub enum Command {
     Get(GetArgs),
     /// `scp2p downloads`
     Downloads(DownloadsArgs),
+    /// `scp2p pause`
+    Pause(PauseArgs),
+    /// `scp2p resume`
+    Resume(ResumeArgs),
     /// `scp2p cancel`
     Cancel(CancelArgs),
     /// `scp2p events`
@@ -274,6 +280,16 @@ command_args! {
 }
 
 command_args! {
+    /// Take back a share of your own: its files are no longer served for it, and it is announced no more. What
+    /// others have of it stays with them. Publishing under the same name goes on with the next revision.
+    UnpublishArgs = "unpublish" {
+        /// the share
+        #[argh(positional)]
+        pub share: String,
+    }
+}
+
+command_args! {
     /// Follow a share.
     SubscribeArgs = "subscribe" {
         /// the link, scp2p://s/..., or a public share's title or the first digits of its id
@@ -364,6 +380,24 @@ command_args! {
 command_args! {
     /// List the downloads.
     DownloadsArgs = "downloads" {}
+}
+
+command_args! {
+    /// Ask nobody for a download until it is resumed, after a restart of the node too. Nothing that came is lost.
+    PauseArgs = "pause" {
+        /// its number in `downloads`
+        #[argh(positional)]
+        pub id: u64,
+    }
+}
+
+command_args! {
+    /// Go on with a download that was paused.
+    ResumeArgs = "resume" {
+        /// its number in `downloads`
+        #[argh(positional)]
+        pub id: u64,
+    }
 }
 
 command_args! {

@@ -105,6 +105,18 @@ impl Session {
         .await
     }
 
+    /// `scp2p unpublish`.
+    pub async fn unpublish(&self, share: &str) -> Result<(), Failure> {
+        let share = self.share(share).await?;
+        let answer = |_: &_| {
+            format!(
+                "{share} is no longer served; what others have of it stays with them, and its key is kept for publishing it again\n"
+            )
+        };
+        self.show(async |client| client.unpublish(share).await, answer)
+            .await
+    }
+
     /// `scp2p subscribe`.
     pub async fn subscribe(&self, share: &str) -> Result<(), Failure> {
         let link = if share.contains("://") {
@@ -219,6 +231,20 @@ impl Session {
             0 => Ok(()),
             count => Err(Failure::ItemsRefused(count)),
         }
+    }
+
+    /// `scp2p pause`.
+    pub async fn pause(&self, id: u64) -> Result<(), Failure> {
+        let answer = |_: &_| format!("download {id} is paused; go on with: scp2p resume {id}\n");
+        self.show(async |client| client.pause(id).await, answer)
+            .await
+    }
+
+    /// `scp2p resume`.
+    pub async fn resume(&self, id: u64) -> Result<(), Failure> {
+        let answer = |_: &_| format!("download {id} goes on; see: scp2p downloads\n");
+        self.show(async |client| client.resume(id).await, answer)
+            .await
     }
 
     /// `scp2p cancel`.

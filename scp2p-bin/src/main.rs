@@ -98,6 +98,7 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
                 .await
         }
         Command::Publish(args) => session()?.publish(args).await,
+        Command::Unpublish(args) => session()?.unpublish(&args.share).await,
         Command::Link(args) => session()?.link(&args.share).await,
         Command::Subscribe(args) => session()?.subscribe(&args.share).await,
         Command::Unsubscribe(args) => session()?.unsubscribe(&args.share).await,
@@ -105,6 +106,8 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
         Command::Browse(args) => session()?.browse(args).await,
         Command::Search(args) => session()?.search(args).await,
         Command::Get(args) => session()?.get(args).await,
+        Command::Pause(args) => session()?.pause(args.id).await,
+        Command::Resume(args) => session()?.resume(args.id).await,
         Command::Cancel(args) => session()?.cancel(args.id).await,
         Command::Events(_) => session()?.events().await,
         Command::Stop(_) => session()?.stop().await,
@@ -132,6 +135,7 @@ impl Command {
             Command::Peers(args) => args.common(),
             Command::Publish(args) => args.common(),
             Command::Shares(args) => args.common(),
+            Command::Unpublish(args) => args.common(),
             Command::Link(args) => args.common(),
             Command::Subscribe(args) => args.common(),
             Command::Unsubscribe(args) => args.common(),
@@ -142,6 +146,8 @@ impl Command {
             Command::Search(args) => args.common(),
             Command::Get(args) => args.common(),
             Command::Downloads(args) => args.common(),
+            Command::Pause(args) => args.common(),
+            Command::Resume(args) => args.common(),
             Command::Cancel(args) => args.common(),
             Command::Events(args) => args.common(),
             Command::Stop(args) => args.common(),

@@ -132,7 +132,7 @@ pub async fn wait(client: &Client, id: u64, progress: &mut Progress) -> Result<D
             Ok(Some(download)) => {
                 progress.tell(&download);
                 match download.state {
-                    DownloadState::Running => {}
+                    DownloadState::Running | DownloadState::Paused => {}
                     DownloadState::Finished => break Ok(download),
                     DownloadState::Failed => {
                         let reason = download

@@ -75,12 +75,13 @@ fn a_wrong_command_line_is_named_and_exits_with_2() {
 fn without_a_node_every_command_says_how_to_start_one() {
     let temp = tempfile::tempdir().expect("temp");
     let dir = temp.path().to_str().expect("UTF-8");
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 21] = [
         &["status"],
         &["id"],
         &["peers"],
         &["publish", dir, "--share", "x"],
         &["shares"],
+        &["unpublish", "x"],
         &["link", "x"],
         &["subscribe", "scp2p://s/x"],
         &["unsubscribe", "x"],
@@ -91,6 +92,8 @@ fn without_a_node_every_command_says_how_to_start_one() {
         &["search", "x"],
         &["get", "x"],
         &["downloads"],
+        &["pause", "1"],
+        &["resume", "1"],
         &["cancel", "1"],
         &["events"],
         &["stop"],
@@ -263,6 +266,9 @@ fn what_is_not_there_exits_with_4() {
         ["browse", "abcd"],
         ["get", "nothing/here"],
         ["unsubscribe", &unknown],
+        ["unpublish", &unknown],
+        ["pause", "4711"],
+        ["resume", "4711"],
         ["cancel", "4711"],
         ["get", "1"],
     ] {

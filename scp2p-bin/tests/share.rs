@@ -169,6 +169,67 @@ fn a_download_killed_ten_times_fetches_little_twice() {
     assert!(twice <= 16 << 20, "{twice} bytes were fetched twice");
 }
 
+#[test]
+fn a_paused_download_waits_for_its_user() {
+    const SIZE: usize = 512 << 20;
+    let (publisher, folder, link) = publisher(Settings::default(), &[("big", content(SIZE, 8))]);
+    let mut node = follow(&link, Settings::default());
+    let out = node.folder("out");
+    let started = node.cli(&["get", "Things", "-o", path(&out), "--detach"]);
+    let id = started["download"].to_string();
+    until("progress", SOON, || {
+        (node.cli(&["downloads"])[0]["done"].as_u64()? > 0).then_some(())
+    });
+    node.cli(&["pause", &id]);
+    let uploaded = || publisher.cli(&["status"])["uploaded"].as_u64();
+    let mut before = None;
+    until("what was asked for before", SOON, || {
+        let now = uploaded();
+        (before.replace(now) == Some(now)).then_some(())
+    });
+    node.kill();
+    node.restart();
+    let download = node.cli(&["downloads"])[0].clone();
+    assert_eq!(download["state"], "paused", "{download}");
+    assert_eq!(download["waiting"], "paused by the user");
+    assert!(download["done"].as_u64() < download["total"].as_u64());
+    assert_eq!(node.cli(&["status"])["paused"], 1);
+    revision(&node, 1);
+    assert_eq!(before, Some(uploaded()));
+    node.cli(&["resume", &id]);
+    until("the end", Duration::from_secs(60), || {
+        (node.cli(&["downloads"])[0]["state"] == "finished").then_some(())
+    });
+    assert_same(&folder, &out.join("files"), &["big"]);
+    assert_eq!(node.try_cli(&["pause", &id]).status.code(), Some(1));
+}
+
+#[test]
+fn a_share_is_taken_back_and_published_again() {
+    let (mut publisher, folder, link) =
+        publisher(Settings::default(), &[("file", content(1000, 9))]);
+    let node = follow(&link, Settings::default().bootstrap(&publisher.bootstrap()));
+    publisher.cli(&["unpublish", "s"]);
+    for restarted in [false, true] {
+        if restarted {
+            publisher.kill();
+            publisher.restart();
+        }
+        assert_eq!(publisher.cli(&["shares"]), serde_json::json!([]));
+        let status = publisher.cli(&["status"]);
+        assert_eq!(
+            (&status["shares"], &status["sources"]),
+            (&0.into(), &0.into())
+        );
+        assert_eq!(publisher.try_cli(&["link", "s"]).status.code(), Some(4));
+        let again = publisher.try_cli(&["unpublish", "s"]);
+        assert_eq!(again.status.code(), Some(4));
+    }
+    publish(&publisher, &folder);
+    assert_eq!(publisher.cli(&["shares"])[0]["seq"], 2);
+    revision(&node, 2);
+}
+
 /// Public shares are found at the peers that one is connected with, private ones are not.
 #[test]
 fn public_shares_are_listed_and_followed_by_name() {

@@ -20,6 +20,10 @@ pub enum Command {
     /// Follow a share. Answered by [`Reply::Subscribed`] when that is durable; the catalog may
     /// arrive later.
     Subscribe(ShareLink),
+    /// Take back an own share: its files are no longer served for it and nothing of it is announced
+    /// any more. What others have of it stays with them. Its key, name and last sequence number are kept, so
+    /// publishing under the same name goes on with a higher one. Answered by [`Reply::Ok`] when that is durable.
+    Unpublish(ShareId),
     /// Stop following. Answered by [`Reply::Ok`].
     Unsubscribe(ShareId),
     /// Look for a newer revision now, of one share or of all. Answered by [`Reply::Synced`] when
@@ -36,6 +40,12 @@ pub enum Command {
     Get(Get),
     /// End a download and delete its partial files. Answered by [`Reply::Ok`].
     Cancel(DownloadId),
+    /// Stop asking anybody for a download until [`Command::Resume`], after a restart too; what was asked
+    /// for already is still taken. Answered by [`Reply::Ok`] when that is durable; with an error of the
+    /// store the download waits, but not after a restart.
+    Pause(DownloadId),
+    /// Go on with a download that was paused. Answered by [`Reply::Ok`] when that is durable.
+    Resume(DownloadId),
     /// Add a bootstrap peer for this run. Answered by [`Reply::Ok`].
     AddBootstrap(BootstrapAddr),
     /// Close all links and flush. Answered by [`Reply::Ok`]; the node is done when
@@ -204,6 +214,8 @@ pub enum CommandError {
     UnknownShare,
     /// No download of this id.
     UnknownDownload,
+    /// The download has ended, so it cannot be paused or resumed.
+    DownloadEnded,
     /// No catalog of this share has arrived yet.
     NoCatalog,
     /// The share's catalog has nothing at this path.
@@ -234,7 +246,7 @@ pub enum CommandError {
         /// The limit.
         limit: u64,
     },
-    /// This share is being published already.
+    /// This share is being published or taken back already.
     Busy,
     /// More subscriptions or downloads than allowed; the number is the limit.
     LimitReached(&'static str, u32),
@@ -251,6 +263,9 @@ impl fmt::Display for CommandError {
         match self {
             CommandError::UnknownShare => f.write_str("no own or subscribed share of this id"),
             CommandError::UnknownDownload => f.write_str("no download of this id"),
+            CommandError::DownloadEnded => {
+                f.write_str("this download has ended; to get what is missing, start it again")
+            }
             CommandError::NoCatalog => {
                 f.write_str("the catalog has not arrived yet; a peer that has it must be reachable")
             }
@@ -296,9 +311,9 @@ impl fmt::Display for CommandError {
                     "the catalog would have {bytes} bytes, more than {limit}; split it into several shares"
                 )
             }
-            CommandError::Busy => {
-                f.write_str("this share is being published already; try again when that is done")
-            }
+            CommandError::Busy => f.write_str(
+                "this share is being published or unpublished; try again when that is done",
+            ),
             CommandError::LimitReached(what, limit) => {
                 write!(f, "there are {limit} {what} already, which is the limit")
             }

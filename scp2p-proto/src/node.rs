@@ -202,6 +202,7 @@ impl Node {
             shares: 0,
             subscriptions: 0,
             downloads: 0,
+            paused: 0,
             sources: 0,
             downloaded: 0,
             uploaded: 0,
@@ -282,6 +283,7 @@ impl Node {
         match command {
             Command::Publish(publish) => self.catalogs.on_publish(cx!(self), op, publish),
             Command::Subscribe(link) => self.catalogs.on_subscribe(cx!(self), op, link),
+            Command::Unpublish(share) => self.catalogs.on_unpublish(cx!(self), op, share),
             Command::Unsubscribe(share) => self.catalogs.on_unsubscribe(cx!(self), op, share),
             Command::Sync(share) => self.catalogs.on_sync(cx!(self), op, share),
             Command::ListPublic => self.catalogs.on_list(cx!(self), op),
@@ -289,6 +291,8 @@ impl Node {
             Command::Link(share) => self.catalogs.on_link(cx!(self), op, share),
             Command::Get(get) => self.catalogs.on_get(cx!(self), op, get),
             Command::Cancel(download) => self.transfers.on_cancel(cx!(self), op, download),
+            Command::Pause(download) => self.transfers.on_pause(cx!(self), op, download),
+            Command::Resume(download) => self.transfers.on_resume(cx!(self), op, download),
             Command::AddBootstrap(addr) => {
                 self.peers.add_bootstrap(cx!(self), addr);
                 self.out.push_back(Output::Done(op, Ok(Reply::Ok)));

@@ -39,6 +39,8 @@ pub struct Status {
     pub subscriptions: u32,
     /// Unfinished downloads.
     pub downloads: u32,
+    /// Those of them that are paused.
+    pub paused: u32,
     /// Contents served.
     pub sources: u32,
     /// Payload bytes of chunks received and verified since the start.
@@ -165,10 +167,22 @@ pub struct DownloadView {
 pub enum DownloadState {
     /// Getting on, or looking for somebody who has it.
     Running,
+    /// The user paused it; nobody is asked for anything.
+    Paused,
     /// All items are durable under their names.
     Finished,
     /// It cannot go on by itself.
     Failed,
+}
+
+impl DownloadState {
+    /// Whether nothing more will come of it.
+    pub fn has_ended(self) -> bool {
+        match self {
+            DownloadState::Running | DownloadState::Paused => false,
+            DownloadState::Finished | DownloadState::Failed => true,
+        }
+    }
 }
 
 /// What one peer gave to a download.

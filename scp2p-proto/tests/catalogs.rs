@@ -8,6 +8,7 @@ use common::World;
 use scp2p_proto::command::{Command, CommandError, Publish, Reply};
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::storage::LocalPath;
+use scp2p_proto::view::{Cause, Subject};
 
 fn publish(world: &mut World, number: usize, name: &str, path: &str) -> (u64, ShareLink) {
     let publish = Publish {
@@ -91,4 +92,96 @@ fn what_is_not_there_is_not_published() {
     let missing = Publish::new("share", vec![LocalPath("/nothing".into())]);
     let result = world.run(publisher, Command::Publish(missing));
     assert!(matches!(result, Err(CommandError::Store(_))), "{result:?}");
+}
+
+fn names(world: &World, number: usize) -> Vec<String> {
+    let shares = world.node(number).shares().into_iter();
+    shares.map(|share| share.name).collect()
+}
+
+/// What the other share has of the same files is still served.
+#[test]
+fn an_unpublished_share_is_gone_until_it_is_published_again() {
+    let mut world = World::new();
+    let publisher = world.add(&[]);
+    for (path, text) in [("/files/a", "one"), ("/files/b", "two"), ("/more/a", "one")] {
+        world.hosts[publisher].disk.put(path, text);
+    }
+    let (_, link) = publish(&mut world, publisher, "share", "/files");
+    publish(&mut world, publisher, "other", "/more");
+    let share = link.share();
+    assert_eq!(world.node(publisher).status().sources, 2);
+    let unpublished = world.run(publisher, Command::Unpublish(share));
+    assert_eq!(unpublished, Ok(Reply::Ok));
+    for restarts in 0..2 {
+        if restarts > 0 {
+            world.kill(publisher);
+            world.start(publisher);
+        }
+        world.pass(Duration::from_secs(1));
+        assert_eq!(names(&world, publisher), ["other"]);
+        let status = world.node(publisher).status();
+        assert_eq!((status.shares, status.sources), (1, 1));
+        let why = world.node(publisher).why(Subject::Share(share));
+        assert_eq!(why, [Cause::Unknown]);
+        for command in [
+            Command::Unpublish(share),
+            Command::Link(share),
+            Command::Browse(share),
+        ] {
+            let result = world.run(publisher, command);
+            assert_eq!(result, Err(CommandError::UnknownShare));
+        }
+    }
+    let (seq, again) = publish(&mut world, publisher, "share", "/files");
+    assert_eq!((seq, again.key), (2, link.key));
+    assert_eq!(names(&world, publisher), ["other", "share"]);
+    assert_eq!(world.node(publisher).status().sources, 2);
+}
+
+#[test]
+fn who_follows_an_unpublished_share_gets_what_is_published_later() {
+    let mut world = World::new();
+    let hub = world.add(&[]);
+    let publisher = world.add(&[hub]);
+    let subscriber = world.add(&[hub]);
+    world.hosts[publisher].disk.put("/files/a", "one");
+    world.pass(Duration::from_secs(2));
+    let (_, link) = publish(&mut world, publisher, "share", "/files");
+    world
+        .run(subscriber, Command::Subscribe(link.clone()))
+        .expect("subscribed");
+    world.until("the first revision", |world| seq(world, subscriber) == 1);
+    world
+        .run(publisher, Command::Unpublish(link.share()))
+        .expect("unpublished");
+    world.kill(publisher);
+    world.start(publisher);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(seq(&world, subscriber), 1, "it keeps what it has");
+    assert_eq!(world.node(publisher).status().sources, 0);
+    let (second, _) = publish(&mut world, publisher, "share", "/files");
+    world.until("the next revision", |world| {
+        seq(world, subscriber) == second
+    });
+}
+
+#[test]
+fn a_share_is_not_published_and_unpublished_at_once() {
+    let mut world = World::new();
+    let publisher = world.add(&[]);
+    world.hosts[publisher].disk.put("/files/a", "one");
+    let (_, link) = publish(&mut world, publisher, "share", "/files");
+    let again = || Publish::new("share", vec![LocalPath("/files".into())]);
+    let first = world.give(publisher, Command::Publish(again()));
+    let busy = world.run(publisher, Command::Unpublish(link.share()));
+    assert_eq!(busy, Err(CommandError::Busy));
+    world.until("the revision", |world| {
+        world.hosts[publisher].done.contains_key(&first)
+    });
+    world.give(publisher, Command::Unpublish(link.share()));
+    let busy = world.run(publisher, Command::Publish(again()));
+    assert_eq!(busy, Err(CommandError::Busy));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(publish(&mut world, publisher, "share", "/files"), (3, link));
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::World;
-use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
+use scp2p_proto::command::{Command, CommandError, Get, GetWhat, Publish, Reply};
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{DownloadId, ShareId};
 use scp2p_proto::storage::{LocalPath, Table};
-use scp2p_proto::view::DownloadState;
+use scp2p_proto::view::{Cause, DownloadCause, DownloadState, DownloadView, Subject};
 
 const SIZES: [usize; 6] = [0, 1, 262_143, 262_144, 262_145, 3_000_000];
 
@@ -114,6 +114,103 @@ fn a_killed_downloader_goes_on_where_it_was() {
     world.kill(subscriber);
     world.start(subscriber);
     finish(&mut world, subscriber, download);
+}
+
+fn view(world: &World, number: usize, download: DownloadId) -> DownloadView {
+    let views = world.node(number).downloads();
+    let view = views.into_iter().find(|view| view.id == download);
+    view.expect("listed")
+}
+
+/// A download of which something came, paused.
+fn paused(world: &mut World, subscriber: usize, share: ShareId) -> DownloadId {
+    let download = get(world, subscriber, share);
+    world.until("some bytes", |world| {
+        world.node(subscriber).status().downloaded > 600_000
+    });
+    world
+        .run(subscriber, Command::Pause(download))
+        .expect("paused");
+    download
+}
+
+#[test]
+fn a_paused_download_asks_nobody_and_nothing_that_came_is_lost() {
+    let mut world = World::new();
+    let (_, publisher, subscriber, share) = published(&mut world);
+    let download = paused(&mut world, subscriber, share);
+    world.pass(Duration::from_secs(3));
+    let before = view(&world, subscriber, download);
+    let uploaded = world.node(publisher).status().uploaded;
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.node(publisher).status().uploaded, uploaded);
+    let after = view(&world, subscriber, download);
+    assert_eq!(
+        (after.state, after.done),
+        (DownloadState::Paused, before.done)
+    );
+    assert!(after.done > 600_000 && after.done < after.total);
+    assert_eq!(after.waiting.as_deref(), Some("paused by the user"));
+    let why = world.node(subscriber).why(Subject::Download(download));
+    assert_eq!(why, [Cause::Download(DownloadCause::Paused)]);
+    world
+        .run(subscriber, Command::Resume(download))
+        .expect("resumed");
+    finish(&mut world, subscriber, download);
+    let total: usize = SIZES.iter().sum();
+    assert_eq!(world.node(publisher).status().uploaded, total as u64);
+    for command in [Command::Pause(download), Command::Resume(download)] {
+        let again = world.run(subscriber, command);
+        assert_eq!(again, Err(CommandError::DownloadEnded));
+    }
+    let unknown = world.run(subscriber, Command::Pause(DownloadId(4711)));
+    assert_eq!(unknown, Err(CommandError::UnknownDownload));
+}
+
+#[test]
+fn a_paused_download_stays_paused_after_a_crash() {
+    let mut world = World::new();
+    let (_, publisher, subscriber, share) = published(&mut world);
+    let download = paused(&mut world, subscriber, share);
+    world.kill(subscriber);
+    world.start(subscriber);
+    world.pass(Duration::from_secs(1));
+    let uploaded = world.node(publisher).status().uploaded;
+    world.pass(Duration::from_secs(60));
+    let state = view(&world, subscriber, download).state;
+    assert_eq!(state, DownloadState::Paused);
+    assert_eq!(world.node(publisher).status().uploaded, uploaded);
+    world
+        .run(subscriber, Command::Resume(download))
+        .expect("resumed");
+    world.kill(subscriber);
+    world.start(subscriber);
+    finish(&mut world, subscriber, download);
+}
+
+#[test]
+fn a_paused_download_holds_up_no_other() {
+    let mut world = World::new();
+    let (_, _, subscriber, share) = published(&mut world);
+    world.kill(subscriber);
+    world.hosts[subscriber].config.files_at_once_max = 1;
+    world.start(subscriber);
+    let first = paused(&mut world, subscriber, share);
+    let what = GetWhat::Share { share, path: None };
+    let root = LocalPath("/other".into());
+    let get = Command::Get(Get { what, root });
+    let Ok(Reply::Started { download, .. }) = world.run(subscriber, get) else {
+        panic!("not started")
+    };
+    world.until("the other download", |world| {
+        view(world, subscriber, download).state == DownloadState::Finished
+    });
+    let state = view(&world, subscriber, first).state;
+    assert_eq!(state, DownloadState::Paused);
+    world
+        .run(subscriber, Command::Cancel(first))
+        .expect("cancelled");
+    assert_eq!(world.node(subscriber).status().downloads, 0);
 }
 
 /// Downloads are numbered one by one, and a number that a damaged row exhausts takes nobody's place.

@@ -132,6 +132,11 @@ impl Handle {
         self.command(Command::Unsubscribe(share)).await.map(drop)
     }
 
+    /// Takes back an own share; returns when that is durable. Its key and last number are kept.
+    pub async fn unpublish(&self, share: ShareId) -> Result<(), CommandError> {
+        self.command(Command::Unpublish(share)).await.map(drop)
+    }
+
     /// Looks for newer revisions now, of one share or of all.
     pub async fn sync(&self, share: Option<ShareId>) -> Result<Synced, CommandError> {
         let Reply::Synced { shares, updated } = self.command(Command::Sync(share)).await? else {
@@ -186,6 +191,16 @@ impl Handle {
     /// Ends a download and deletes its partial files.
     pub async fn cancel(&self, download: DownloadId) -> Result<(), CommandError> {
         self.command(Command::Cancel(download)).await.map(drop)
+    }
+
+    /// Stops asking for a download until it is resumed; returns when that is durable.
+    pub async fn pause(&self, download: DownloadId) -> Result<(), CommandError> {
+        self.command(Command::Pause(download)).await.map(drop)
+    }
+
+    /// Goes on with a download that was paused; returns when that is durable.
+    pub async fn resume(&self, download: DownloadId) -> Result<(), CommandError> {
+        self.command(Command::Resume(download)).await.map(drop)
     }
 
     /// Adds a bootstrap peer for this run.

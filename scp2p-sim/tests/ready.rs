@@ -85,3 +85,135 @@ fn what_was_found_stays_mended() {
     }
     assert!(count > 0);
 }
+
+/// Downloads that are paused wait, those that are resumed finish, and a share that is taken back and
+/// published again reaches its followers; crashes in between change nothing.
+#[test]
+fn users_change_their_minds() {
+    let report = clean(&Scenario::parse(CHANGED_MINDS).expect("a scenario"));
+    assert_eq!((report.downloads, report.download_ms.len()), (2, 1));
+    // The second revision is taken back, so that only the third must arrive.
+    assert!(report.update_ms.len() >= 2);
+}
+
+const CHANGED_MINDS: &str = r#"
+seed = 1
+length = "10m"
+heal = "5m"
+[[hosts]]
+name = "hub"
+[[hosts]]
+name = "author"
+bootstrap = ["hub"]
+[[hosts]]
+name = "waits"
+bootstrap = ["hub"]
+[[hosts]]
+name = "goes-on"
+bootstrap = ["hub"]
+[[events]]
+at = "5s"
+host = "author"
+do = "publish"
+share = "films"
+files = 2
+bytes = 30000000
+[[events]]
+at = "6s"
+host = "author"
+do = "publish"
+share = "notes"
+files = 1
+bytes = 1000
+[[events]]
+at = "10s"
+host = "waits"
+do = "subscribe"
+to = "author"
+share = "films"
+[[events]]
+at = "10s"
+host = "goes-on"
+do = "subscribe"
+to = "author"
+share = "films"
+[[events]]
+at = "11s"
+host = "waits"
+do = "subscribe"
+to = "author"
+share = "notes"
+[[events]]
+at = "11s"
+host = "goes-on"
+do = "subscribe"
+to = "author"
+share = "notes"
+[[events]]
+at = "20s"
+host = "waits"
+do = "get"
+to = "author"
+share = "films"
+[[events]]
+at = "20s"
+host = "goes-on"
+do = "get"
+to = "author"
+share = "films"
+[[events]]
+at = "21s"
+host = "waits"
+do = "pause"
+[[events]]
+at = "21s"
+host = "goes-on"
+do = "pause"
+[[events]]
+at = "40s"
+host = "waits"
+do = "crash"
+[[events]]
+at = "40s"
+host = "goes-on"
+do = "kill"
+[[events]]
+at = "45s"
+host = "waits"
+do = "start"
+[[events]]
+at = "45s"
+host = "goes-on"
+do = "start"
+[[events]]
+at = "1m"
+host = "goes-on"
+do = "resume"
+[[events]]
+at = "1m"
+host = "author"
+do = "publish"
+share = "notes"
+files = 1
+bytes = 1000
+[[events]]
+at = "61s"
+host = "author"
+do = "unpublish"
+share = "notes"
+[[events]]
+at = "80s"
+host = "author"
+do = "crash"
+[[events]]
+at = "90s"
+host = "author"
+do = "start"
+[[events]]
+at = "2m"
+host = "author"
+do = "publish"
+share = "notes"
+files = 1
+bytes = 1000
+"#;

@@ -18,10 +18,9 @@ use smol::net::unix::UnixStream;
 use smol_hyper::rt::FuturesIo;
 
 use super::{
-    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
-    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, Share, Started, Status,
-    SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, Text, UnsubscribeRequest,
-    query,
+    ApiError, Catalog, Done, Download, DownloadRequest, ErrorBody, EventLine, Found, GetRequest,
+    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, Share, ShareRequest,
+    Started, Status, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, Text, query,
 };
 use crate::dirs;
 
@@ -128,7 +127,13 @@ impl Client {
 
     /// `POST unsubscribe`.
     pub async fn unsubscribe(&self, share: ShareId) -> Result<Done, ClientError> {
-        self.act("unsubscribe", &UnsubscribeRequest { share: Text(share) })
+        self.act("unsubscribe", &ShareRequest { share: Text(share) })
+            .await
+    }
+
+    /// `POST unpublish`.
+    pub async fn unpublish(&self, share: ShareId) -> Result<Done, ClientError> {
+        self.act("unpublish", &ShareRequest { share: Text(share) })
             .await
     }
 
@@ -148,9 +153,19 @@ impl Client {
         self.act("get", request).await
     }
 
+    /// `POST pause`.
+    pub async fn pause(&self, download: u64) -> Result<Done, ClientError> {
+        self.act("pause", &DownloadRequest { download }).await
+    }
+
+    /// `POST resume`.
+    pub async fn resume(&self, download: u64) -> Result<Done, ClientError> {
+        self.act("resume", &DownloadRequest { download }).await
+    }
+
     /// `POST cancel`.
     pub async fn cancel(&self, download: u64) -> Result<Done, ClientError> {
-        self.act("cancel", &CancelRequest { download }).await
+        self.act("cancel", &DownloadRequest { download }).await
     }
 
     /// `POST stop`. The node is gone when nobody answers any more.

@@ -149,6 +149,7 @@ impl From<view::DownloadView> for Download {
             folder: download.root.0,
             state: match download.state {
                 view::DownloadState::Running => DownloadState::Running,
+                view::DownloadState::Paused => DownloadState::Paused,
                 view::DownloadState::Finished => DownloadState::Finished,
                 view::DownloadState::Failed => DownloadState::Failed,
             },

@@ -67,6 +67,8 @@ pub struct Status {
     pub subscriptions: u32,
     /// Unfinished downloads.
     pub downloads: u32,
+    /// Those of them that are paused.
+    pub paused: u32,
     /// Contents served.
     pub sources: u32,
     /// Content bytes received and verified since the start.
@@ -203,6 +205,8 @@ pub struct PublicShare {
 pub enum DownloadState {
     /// Getting on, or looking for somebody who has it.
     Running,
+    /// Paused by the user.
+    Paused,
     /// Complete.
     Finished,
     /// It cannot go on by itself.
@@ -370,10 +374,10 @@ pub struct Subscribed {
     pub new: bool,
 }
 
-/// What `POST unsubscribe` takes.
+/// What `POST unsubscribe` and `unpublish` take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UnsubscribeRequest {
+pub struct ShareRequest {
     /// The share.
     pub share: Text<ShareId>,
 }
@@ -431,10 +435,10 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What `POST cancel` takes.
+/// What `POST pause`, `resume` and `cancel` take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CancelRequest {
+pub struct DownloadRequest {
     /// The download.
     pub download: u64,
 }

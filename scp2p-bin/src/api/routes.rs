@@ -23,9 +23,9 @@ use smol::Timer;
 
 use super::server::Node;
 use super::{
-    ApiError, CancelRequest, Catalog, Done, Download, ErrorBody, EventLine, Found, GetRequest,
+    ApiError, Catalog, Done, Download, DownloadRequest, ErrorBody, EventLine, Found, GetRequest,
     Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, REQUEST_BYTES_MAX, Share,
-    Started, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, UnsubscribeRequest,
+    ShareRequest, Started, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced,
     convert, query,
 };
 
@@ -76,8 +76,11 @@ enum Do {
     Publish,
     Subscribe,
     Unsubscribe,
+    Unpublish,
     Sync,
     Get,
+    Pause,
+    Resume,
     Cancel,
     Stop,
 }
@@ -99,8 +102,11 @@ impl Route {
             "publish" => (Method::POST, Route::Do(Do::Publish)),
             "subscribe" => (Method::POST, Route::Do(Do::Subscribe)),
             "unsubscribe" => (Method::POST, Route::Do(Do::Unsubscribe)),
+            "unpublish" => (Method::POST, Route::Do(Do::Unpublish)),
             "sync" => (Method::POST, Route::Do(Do::Sync)),
             "get" => (Method::POST, Route::Do(Do::Get)),
+            "pause" => (Method::POST, Route::Do(Do::Pause)),
+            "resume" => (Method::POST, Route::Do(Do::Resume)),
             "cancel" => (Method::POST, Route::Do(Do::Cancel)),
             "stop" => (Method::POST, Route::Do(Do::Stop)),
             _ => return Err(Refusal::NoRoute(uri.path().to_owned())),
@@ -252,8 +258,13 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
             json(&Subscribed::from(handle.subscribe(link).await?))
         }
         Do::Unsubscribe => {
-            let request: UnsubscribeRequest = parse(&body)?;
+            let request: ShareRequest = parse(&body)?;
             handle.unsubscribe(request.share.0).await?;
+            json(&Done {})
+        }
+        Do::Unpublish => {
+            let request: ShareRequest = parse(&body)?;
+            handle.unpublish(request.share.0).await?;
             json(&Done {})
         }
         Do::Sync => {
@@ -267,9 +278,16 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
             ))
         }
         Do::Get => json(&Started::from(handle.get(get(parse(&body)?)?).await?)),
+        Do::Pause => {
+            handle.pause(download(&body)?).await?;
+            json(&Done {})
+        }
+        Do::Resume => {
+            handle.resume(download(&body)?).await?;
+            json(&Done {})
+        }
         Do::Cancel => {
-            let request: CancelRequest = parse(&body)?;
-            handle.cancel(DownloadId(request.download)).await?;
+            handle.cancel(download(&body)?).await?;
             json(&Done {})
         }
         Do::Stop => {
@@ -277,6 +295,11 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
             json(&Done {})
         }
     }
+}
+
+fn download(body: &[u8]) -> Result<DownloadId, Refusal> {
+    let request: DownloadRequest = parse(body)?;
+    Ok(DownloadId(request.download))
 }
 
 fn publish(request: PublishRequest) -> Result<Publish, Refusal> {
@@ -503,6 +526,7 @@ fn command_status(error: &CommandError) -> (StatusCode, &'static str) {
     match error {
         CommandError::UnknownShare => (StatusCode::NOT_FOUND, "unknown_share"),
         CommandError::UnknownDownload => (StatusCode::NOT_FOUND, "unknown_download"),
+        CommandError::DownloadEnded => (StatusCode::CONFLICT, "download_ended"),
         CommandError::NoSuchItem => (StatusCode::NOT_FOUND, "no_such_item"),
         CommandError::UnknownContent => (StatusCode::NOT_FOUND, "unknown_content"),
         CommandError::NoCatalog => (StatusCode::CONFLICT, "no_catalog"),

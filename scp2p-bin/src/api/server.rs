@@ -75,6 +75,7 @@ impl Node {
             shares: status.shares,
             subscriptions: status.subscriptions,
             downloads: status.downloads,
+            paused: status.paused,
             sources: status.sources,
             downloaded: status.downloaded,
             uploaded: status.uploaded,

@@ -195,7 +195,9 @@ pub fn downloads(downloads: &[api::Download]) -> String {
             format!("{}/{}", download.items_done, download.items),
             match download.state {
                 DownloadState::Running => rate(download.rate),
-                DownloadState::Finished | DownloadState::Failed => "-".to_owned(),
+                DownloadState::Paused | DownloadState::Finished | DownloadState::Failed => {
+                    "-".to_owned()
+                }
             },
             download.peers.len().to_string(),
             start(&download.name),
@@ -208,6 +210,7 @@ pub fn downloads(downloads: &[api::Download]) -> String {
 fn state(download: &api::Download) -> String {
     let word = match download.state {
         DownloadState::Running => "running",
+        DownloadState::Paused => return "paused".to_owned(),
         DownloadState::Finished => "finished",
         DownloadState::Failed => "failed",
     };

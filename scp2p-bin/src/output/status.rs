@@ -23,7 +23,7 @@ pub fn status(status: &api::Status) -> String {
             "shares",
             format!("{} own, {} followed", status.shares, status.subscriptions),
         ),
-        ("downloads", format!("{} unfinished", status.downloads)),
+        ("downloads", downloads(status)),
         (
             "serving",
             format!(
@@ -65,6 +65,13 @@ pub fn ready(status: &api::Status) -> String {
         listening(&status.listening),
         shown(&status.control)
     )
+}
+
+fn downloads(status: &api::Status) -> String {
+    match status.paused {
+        0 => format!("{} unfinished", status.downloads),
+        paused => format!("{} unfinished, {paused} of them paused", status.downloads),
+    }
 }
 
 fn listening(listening: &api::Listening) -> String {

@@ -111,6 +111,9 @@ impl Catalogs {
             own.announced = own.announced.max(seq);
             return;
         }
+        if own.revision.is_none() {
+            return;
+        }
         own.unheard = own.unheard.saturating_add(1);
         let pause = Duration::from_secs(1 << own.unheard.min(16)).min(cx.config.republish_interval);
         let at = cx.now.mono + self.rng.jitter(pause);

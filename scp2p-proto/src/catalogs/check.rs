@@ -102,9 +102,18 @@ impl Catalogs {
             broken.unless(of_share, || {
                 format!("{id}: the revision is of another share")
             });
-            broken.unless(
-                seq == 0 || self.timers.at(&Timer::Announce(*id)).is_some(),
-                || format!("{id} is no longer announced"),
+            let timed = self.timers.at(&Timer::Announce(*id)).is_some();
+            broken.unless(timed == (seq > 0), || {
+                format!("{id} must be announced just when it has a revision")
+            });
+        }
+        for share in &self.withdrawing {
+            let is_awaited =
+                |tag: &&&Tag| matches!(tag, Tag::Unpublished { share: of, .. } if of == share);
+            broken.equal(
+                "outcomes that an unpublishing waits for",
+                tags.iter().filter(is_awaited).count() as u64,
+                1,
             );
         }
         broken.at_most(

@@ -18,6 +18,7 @@ mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod unpublish;
 mod watchers;
 mod why;
 
@@ -70,6 +71,10 @@ pub(crate) enum Tag {
     Provided(ShareId),
     /// Something that is done again later in any case.
     Unattended,
+    Unpublished {
+        op: OpId,
+        share: ShareId,
+    },
     Subscribed {
         op: OpId,
         share: ShareId,
@@ -130,6 +135,8 @@ pub(crate) struct Catalogs {
     timers: Timers<Timer>,
     shares: BTreeMap<ShareId, OwnShare>,
     publishings: BTreeMap<OpId, Publishing>,
+    /// Own shares that are taken back as soon as that is durable.
+    withdrawing: BTreeSet<ShareId>,
     subscriptions: BTreeMap<ShareId, Subscription>,
     /// Subscriptions that are ended as soon as that is durable.
     leaving: BTreeMap<OpId, (ShareId, Subscription)>,
@@ -161,6 +168,7 @@ impl Catalogs {
             timers: Timers::new(),
             shares: BTreeMap::new(),
             publishings: BTreeMap::new(),
+            withdrawing: BTreeSet::new(),
             subscriptions: BTreeMap::new(),
             leaving: BTreeMap::new(),
             syncs: BTreeMap::new(),
@@ -200,6 +208,7 @@ impl Catalogs {
             let pause = self.stagger();
             self.timers.set(Timer::Announce(share), cx.now.mono + pause);
         }
+        self.withdraw_leftovers(cx);
         self.start_following(cx);
     }
 
@@ -247,6 +256,7 @@ impl Catalogs {
             Tag::HeadStored(share, seq) => self.head_stored(cx, share, seq, &outcome),
             Tag::Provided(share) => self.provided(cx, share, &outcome),
             Tag::Unattended => {}
+            Tag::Unpublished { op, share } => self.unpublished(cx, op, share, outcome),
             Tag::Subscribed { op, share, new } => self.subscribed(cx, op, share, new, outcome),
             Tag::Unsubscribed(op) => self.unsubscribed(cx, op, outcome),
             Tag::Watching(peer) => self.watched(cx, peer, outcome),
@@ -288,7 +298,8 @@ impl Catalogs {
     }
 
     pub(crate) fn fill_status(&self, status: &mut Status) {
-        status.shares = self.shares.len() as u32;
+        let listed = self.shares.values().filter(|own| self.is_listed(own));
+        status.shares = listed.count() as u32;
         status.subscriptions = self.subscriptions.len() as u32;
     }
 
@@ -298,6 +309,7 @@ impl Catalogs {
         let mut views: Vec<_> = self
             .shares
             .iter()
+            .filter(|(_, share)| self.is_listed(share))
             .map(|(id, share)| share.view(followers(id)))
             .collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));

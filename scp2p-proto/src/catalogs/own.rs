@@ -24,7 +24,7 @@ pub(super) struct OwnShare {
     /// The highest sequence number that may have been signed.
     pub reserved: u64,
     pub about: About,
-    /// The newest revision; none before the first is durable.
+    /// The newest revision; none before the first is durable, and none when the share was taken back.
     pub revision: Option<Revision>,
     /// Files of that revision that are not what they were.
     pub changed: BTreeSet<LocalPath>,
@@ -66,6 +66,14 @@ impl OwnShare {
 
     pub(super) fn sign_head(&self, head: ShareHead) -> ShareHead {
         head.sign(&self.signing)
+    }
+
+    /// There is no revision any more; what was, if there was one.
+    pub(super) fn withdraw(&mut self) -> Option<Revision> {
+        self.changed.clear();
+        self.next_item = 0;
+        self.unheard = 0;
+        self.revision.take()
     }
 
     pub(super) fn announcement(&self) -> Option<HeadAnnounce> {

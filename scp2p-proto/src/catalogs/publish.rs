@@ -86,10 +86,10 @@ impl Catalogs {
         if publish.paths.is_empty() {
             return Err(CommandError::NothingToPublish);
         }
-        if self
-            .publishings
-            .values()
-            .any(|running| running.name == publish.name)
+        let mut running = self.publishings.values();
+        let known = self.share_named(&publish.name).map(|(_, share)| share);
+        if running.any(|running| running.is_of(&publish.name))
+            || known.is_some_and(|own| self.is_being_changed(own))
         {
             return Err(CommandError::Busy);
         }
@@ -97,9 +97,7 @@ impl Catalogs {
             let limit = PUBLISHINGS_MAX as u32;
             return Err(CommandError::LimitReached("shares being published", limit));
         }
-        let last = self
-            .share_named(&publish.name)
-            .map(|(_, share)| &share.about);
+        let last = known.map(|share| &share.about);
         if last.is_none() && self.shares.len() >= OWN_SHARES_MAX {
             return Err(CommandError::LimitReached(
                 "own shares",
@@ -308,9 +306,14 @@ impl Catalogs {
 }
 
 impl Publishing {
+    /// Whether it is one of the share of this name.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     /// How far the revision of a share of this name is.
     pub(super) fn cause(&self, name: &str) -> Option<ShareCause> {
-        if self.name != name {
+        if !self.is_of(name) {
             return None;
         }
         Some(match &self.stage {

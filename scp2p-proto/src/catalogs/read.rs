@@ -20,10 +20,8 @@ use crate::wish::{DownloadWish, Wish};
 
 impl Catalogs {
     pub(crate) fn on_link(&mut self, cx: &mut Cx<'_>, op: OpId, share: ShareId) {
-        let own = self
-            .shares
-            .get(&share)
-            .map(|own| link(cx, own.key(), &[], true));
+        let own = self.shares.get(&share).filter(|own| self.is_listed(own));
+        let own = own.map(|own| link(cx, own.key(), &[], true));
         let followed = self.subscriptions.get(&share);
         let link = own.or_else(|| {
             followed.map(|known| link(cx, known.key, &known.hints, known.revision.is_some()))
@@ -124,7 +122,8 @@ impl Catalogs {
 
     /// The newest manifest held of an own or subscribed share.
     fn newest(&self, share: &ShareId) -> Result<ManifestId, CommandError> {
-        let own = self.shares.get(share).map(|own| &own.revision);
+        let own = self.shares.get(share).filter(|own| self.is_listed(own));
+        let own = own.map(|own| &own.revision);
         let followed = || self.subscriptions.get(share).map(|known| &known.revision);
         let revision = own.or_else(followed).ok_or(CommandError::UnknownShare)?;
         revision

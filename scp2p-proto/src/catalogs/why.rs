@@ -55,7 +55,7 @@ impl Catalogs {
         share: ShareId,
         mut open: impl Iterator<Item = &'a crate::cx::Tag>,
     ) -> Option<Vec<ShareCause>> {
-        let own = self.shares.get(&share)?;
+        let own = self.shares.get(&share).filter(|own| self.is_listed(own))?;
         let running = self.publishings.values();
         let mut causes: Vec<ShareCause> = running
             .filter_map(|publishing| publishing.cause(&own.name))

@@ -9,6 +9,7 @@ mod file;
 mod finish;
 mod hashes;
 mod job;
+mod pause;
 mod plan;
 mod sources;
 mod why;
@@ -54,6 +55,8 @@ pub(crate) enum Tag {
     /// A download's end is being made durable.
     Ended(DownloadId),
     Cancelled(OpId),
+    /// Whether a download is paused is being made durable.
+    Switched(OpId),
     /// Who has a content that no catalog lists?
     SearchHave(u64),
     SearchLookup(u64),
@@ -255,7 +258,9 @@ impl Downloads {
                 self.reaches = self.reaches.saturating_sub(1);
             }
             (Tag::Lookup { job, item }, Outcome::Found(Found::Providers(found))) => {
-                self.reach(cx, &found.providers, &Tag::Reached { job, item });
+                if self.jobs.get(&job).is_some_and(Job::is_running) {
+                    self.reach(cx, &found.providers, &Tag::Reached { job, item });
+                }
             }
             (Tag::SearchLookup(search), Outcome::Found(Found::Providers(found))) => {
                 self.reach(cx, &found.providers, &Tag::SearchReached(search));
@@ -290,8 +295,10 @@ impl Downloads {
     }
 
     pub(super) fn fill_status(&self, status: &mut Status) {
-        let unfinished = |job: &&Job| job.state == DownloadState::Running;
+        let unfinished = |job: &&Job| !job.state.has_ended();
         status.downloads = self.jobs.values().filter(unfinished).count() as u32;
+        let paused = |job: &&Job| job.state == DownloadState::Paused;
+        status.paused = self.jobs.values().filter(paused).count() as u32;
         status.downloaded = self.downloaded;
     }
 
@@ -357,7 +364,7 @@ impl Downloads {
         match (tag, result) {
             (Tag::Begun(job), result) => self.on_begun(cx, job, result),
             (Tag::Ended(job), result) => self.on_ended(cx, job, result),
-            (Tag::Cancelled(op), result) => {
+            (Tag::Cancelled(op) | Tag::Switched(op), result) => {
                 let reply = result.map(|()| Reply::Ok).map_err(CommandError::Store);
                 cx.done(op, reply);
             }
@@ -376,6 +383,7 @@ impl Downloads {
         if self.stopping {
             return;
         }
+        self.close_paused(cx);
         self.check(cx);
         self.open_files(cx);
         self.pump(cx);
@@ -456,7 +464,7 @@ impl Downloads {
         let Some(job) = self.jobs.get_mut(&place.job) else {
             return;
         };
-        if job.has_holder(place.item) {
+        if job.state != DownloadState::Paused && job.has_holder(place.item) {
             return;
         }
         if file.is_hearsay() && job.is_doubted(place.item) {

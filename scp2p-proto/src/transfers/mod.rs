@@ -51,6 +51,14 @@ impl Transfers {
         self.downloads.cancel(cx, op, download);
     }
 
+    pub(crate) fn on_pause(&mut self, cx: &mut Cx<'_>, op: OpId, download: DownloadId) {
+        self.downloads.pause(cx, op, download);
+    }
+
+    pub(crate) fn on_resume(&mut self, cx: &mut Cx<'_>, op: OpId, download: DownloadId) {
+        self.downloads.resume(cx, op, download);
+    }
+
     /// The files of an own share's newest revision, served in place of what it had before.
     pub(crate) fn serve(
         &mut self,

@@ -36,6 +36,8 @@ pub enum Cause {
 pub enum DownloadCause {
     /// It is being made durable.
     Beginning,
+    /// The user paused it.
+    Paused,
     /// There is no space on the disk; nothing is asked for until then.
     DiskFull {
         /// When it is tried again.
@@ -233,6 +235,7 @@ impl Cause {
                 | DownloadCause::StoreTrouble { until } => Some(until),
                 DownloadCause::HoldersBusy { until, .. } => until,
                 DownloadCause::Beginning
+                | DownloadCause::Paused
                 | DownloadCause::Resuming { .. }
                 | DownloadCause::WaitingForHashes { .. }
                 | DownloadCause::WaitingForChunks { .. }

@@ -213,6 +213,7 @@ impl Made<'_, '_> {
                     },
                 );
             }
+            self.take_back(host, &share, first, files, bytes);
             shares.push((host, share));
         }
         for number in 0..self.options.nodes {
@@ -224,6 +225,43 @@ impl Made<'_, '_> {
                     self.follow(number, owner, &share);
                 }
             }
+        }
+    }
+
+    /// Some shares are taken back, half of them to be published again.
+    fn take_back(&mut self, host: u32, share: &str, first: Span, files: u32, bytes: u64) {
+        if !self.choices.percent(10) {
+            return;
+        }
+        let (host, share) = (format!("n{host}"), share.to_owned());
+        let heal = self.scenario.heal.0;
+        let at = first.0 + self.choices.below(heal.saturating_sub(first.0));
+        let unpublish = Action::Unpublish {
+            share: share.clone(),
+        };
+        self.event(Span(at.min(heal)), &host, unpublish);
+        if self.choices.percent(50) {
+            let again = at + self.choices.below(heal.saturating_sub(at));
+            let publish = Action::Publish {
+                share,
+                files,
+                bytes,
+            };
+            self.event(Span(again.min(heal)), &host, publish);
+        }
+    }
+
+    /// Some downloads are paused soon after they began; most of these go on later.
+    fn pause(&mut self, begun: u64, host: &str) {
+        if !self.choices.percent(15) {
+            return;
+        }
+        let heal = self.scenario.heal.0;
+        let at = begun + self.choices.below(Span::secs(20).0);
+        self.event(Span(at.min(heal)), host, Action::Pause);
+        if self.choices.percent(75) {
+            let later = at + self.choices.below(heal.saturating_sub(at));
+            self.event(Span(later.min(heal)), host, Action::Resume);
         }
     }
 
@@ -243,6 +281,7 @@ impl Made<'_, '_> {
                 share: share.clone(),
             };
             self.event(Span(later), &host, get);
+            self.pause(later, &host);
         }
         if self.choices.percent(30) {
             let search = Action::Search {

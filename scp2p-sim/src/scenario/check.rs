@@ -165,6 +165,8 @@ impl Scenario {
             | Action::DiskFull { .. }
             | Action::DiskFree
             | Action::Sync
+            | Action::Pause
+            | Action::Resume
             | Action::Cancel => Ok(()),
             Action::Roam { edge } => edge.as_ref().map_or(Ok(()), |edge| names.edge(edge)),
             Action::Suspend { span } | Action::Clog { span } => {
@@ -176,7 +178,7 @@ impl Scenario {
                 within("files", u64::from(*files), 1, MANIFEST_ITEMS_MAX as u64)?;
                 plain(share)
             }
-            Action::Edit { share, .. } => plain(share),
+            Action::Edit { share, .. } | Action::Unpublish { share } => plain(share),
             Action::Subscribe { to, share }
             | Action::Unsubscribe { to, share }
             | Action::Search { to, share }
@@ -279,10 +281,13 @@ impl<'a> Content<'a> {
             | Action::DiskFull { .. }
             | Action::DiskFree
             | Action::Edit { .. }
+            | Action::Unpublish { .. }
             | Action::Subscribe { .. }
             | Action::Unsubscribe { .. }
             | Action::Sync
             | Action::Search { .. }
+            | Action::Pause
+            | Action::Resume
             | Action::Cancel => Ok(()),
         }
     }

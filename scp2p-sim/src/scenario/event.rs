@@ -86,6 +86,11 @@ pub enum Action {
         /// Which file.
         file: u32,
     },
+    /// Its node takes a share of its own back.
+    Unpublish {
+        /// The share.
+        share: String,
+    },
     /// Its node follows a share of another host.
     Subscribe {
         /// The publishing host.
@@ -116,6 +121,10 @@ pub enum Action {
         /// The share.
         share: String,
     },
+    /// Its node pauses its newest download.
+    Pause,
+    /// Its node goes on with the newest download that it paused.
+    Resume,
     /// Its node ends its newest download.
     Cancel,
 }
@@ -143,7 +152,10 @@ impl Action {
             | Action::DiskFree
             | Action::Publish { .. }
             | Action::Edit { .. }
+            | Action::Unpublish { .. }
             | Action::Sync
+            | Action::Pause
+            | Action::Resume
             | Action::Cancel => None,
         }
     }

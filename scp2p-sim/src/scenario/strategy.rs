@@ -198,6 +198,8 @@ fn action(hosts: usize, edges: usize) -> impl Strategy<Value = Action> {
         Action::Heal,
         Action::DiskFree,
         Action::Sync,
+        Action::Pause,
+        Action::Resume,
         Action::Cancel,
     ]);
     let share = || "[a-zA-Z0-9_.-]{1,64}";
@@ -225,6 +227,7 @@ fn action(hosts: usize, edges: usize) -> impl Strategy<Value = Action> {
             bytes
         }),
         (share(), any::<u32>()).prop_map(|(share, file)| Action::Edit { share, file }),
+        share().prop_map(|share| Action::Unpublish { share }),
         about,
     ]
 }

@@ -122,6 +122,8 @@ fn fields(action: &Action) -> &'static [&'static str] {
         | Action::Heal
         | Action::DiskFree
         | Action::Sync
+        | Action::Pause
+        | Action::Resume
         | Action::Cancel => &[],
         Action::Roam { .. } => &["edge"],
         Action::Suspend { .. } | Action::Clog { .. } => &["span"],
@@ -130,6 +132,7 @@ fn fields(action: &Action) -> &'static [&'static str] {
         Action::DiskFull { .. } => &["writes"],
         Action::Publish { .. } => &["share", "files", "bytes"],
         Action::Edit { .. } => &["share", "file"],
+        Action::Unpublish { .. } => &["share"],
         Action::Subscribe { .. }
         | Action::Unsubscribe { .. }
         | Action::Search { .. }

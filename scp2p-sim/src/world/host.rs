@@ -1,6 +1,6 @@
 //! A computer: its program, disk and clocks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use scp2p_proto::command::{CommandError, Reply};
@@ -65,8 +65,12 @@ pub(super) struct Promised {
     pub(super) published: BTreeMap<ShareId, u64>,
     /// Subscriptions, and the newest revision that each was seen to have.
     pub(super) subscribed: BTreeMap<ShareId, u64>,
+    /// Own shares that were taken back.
+    pub(super) unpublished: BTreeSet<ShareId>,
     /// Downloads, and whether they were finished.
     pub(super) downloads: BTreeMap<DownloadId, bool>,
+    /// Downloads that were paused or resumed, and whether they are paused.
+    pub(super) paused: BTreeMap<DownloadId, bool>,
 }
 
 /// What runs.

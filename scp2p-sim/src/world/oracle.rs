@@ -191,11 +191,29 @@ impl World<'_> {
             let has = downloads.iter().find(|view| view.id == *download);
             let kept = match has.map(|view| view.state) {
                 Some(DownloadState::Finished) => true,
-                Some(DownloadState::Running | DownloadState::Failed) => !finished,
+                Some(DownloadState::Running | DownloadState::Paused | DownloadState::Failed) => {
+                    !finished
+                }
                 None => *finished,
             };
             if !kept {
                 broken.push(format!("{download:?}, finished: {finished}"));
+            }
+        }
+        for (download, paused) in &at.promised.paused {
+            let has = downloads.iter().find(|view| view.id == *download);
+            let kept = match has.map(|view| view.state) {
+                Some(DownloadState::Running) => !paused,
+                Some(DownloadState::Paused) => *paused,
+                Some(DownloadState::Finished | DownloadState::Failed) | None => true,
+            };
+            if !kept {
+                broken.push(format!("{download:?}, paused: {paused}"));
+            }
+        }
+        for share in &at.promised.unpublished {
+            if shares.iter().any(|view| view.id == *share) {
+                broken.push(format!("the end of the own share {share}"));
             }
         }
         for what in broken {
@@ -276,6 +294,11 @@ impl World<'_> {
             return self.violate("core hosts run in the end", &[host], String::new());
         };
         for view in node.subscriptions() {
+            let name = self.library.names.get(&view.id);
+            let share = name.and_then(|name| self.library.shares.get(name));
+            if share.is_some_and(|share| share.unpublished) {
+                continue;
+            }
             let newest = self.newest_at(core, view.id);
             if view.seq < newest {
                 let why = self.why(host, Subject::Subscription(view.id));
@@ -312,6 +335,14 @@ impl World<'_> {
                     owner: host,
                     name: share.clone(),
                 }),
+                Wanted::Unpublish { share } => {
+                    let name = ShareName {
+                        owner: host,
+                        name: share.clone(),
+                    };
+                    self.library.id(&name).map(|_| name)
+                }
+                Wanted::Pause(_) | Wanted::Resume(_) => None,
                 Wanted::Subscribe(name) | Wanted::Unsubscribe(name) | Wanted::Get(name) => {
                     self.library.id(name).map(|_| name.clone())
                 }
@@ -319,9 +350,11 @@ impl World<'_> {
             // A download begins when the catalog is there, for which others answer.
             let possible = match &wanted {
                 Wanted::Get(_) => false,
-                Wanted::Publish { .. } | Wanted::Subscribe(_) | Wanted::Unsubscribe(_) => {
-                    name.is_some()
-                }
+                Wanted::Publish { .. }
+                | Wanted::Unpublish { .. }
+                | Wanted::Subscribe(_)
+                | Wanted::Unsubscribe(_) => name.is_some(),
+                Wanted::Pause(_) | Wanted::Resume(_) => true,
             };
             if possible {
                 let what = format!("{wanted:?}");
@@ -354,9 +387,11 @@ impl World<'_> {
     fn must_finish(&self, host: HostId, begun: &Begun) -> bool {
         let owner = &self.hosts[begun.name.owner.index()];
         let share = self.library.shares.get(&begun.name);
-        let whole =
-            share.is_some_and(|share| !share.edited && begun.made == Some(share.times_made));
-        self.hosts[host.index()].spec.core
+        let whole = share.is_some_and(|share| {
+            !share.edited && !share.unpublished && begun.made == Some(share.times_made)
+        });
+        !begun.paused
+            && self.hosts[host.index()].spec.core
             && owner.spec.core
             && whole
             && self.network.can_dial(host, begun.name.owner)

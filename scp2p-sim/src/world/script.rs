@@ -68,6 +68,9 @@ impl World<'_> {
             Action::Sync => self.ask(host, Command::Sync(None), Asked::Once),
             Action::Search { to, share } => self.search(host, to, share),
             Action::Get { to, share } => self.want_share(host, to, share, Wanted::Get),
+            Action::Unpublish { share } => self.user_unpublishes(host, share),
+            Action::Pause => self.pause(host, true),
+            Action::Resume => self.pause(host, false),
             Action::Cancel => self.cancel(host),
         }
         self.network_effects();
@@ -120,6 +123,14 @@ impl World<'_> {
         at.rng.fill(&mut secret);
         at.keys = Keys::from_seed(secret);
         at.promised = super::host::Promised::default();
+        // What its user did with what is lost is lost too.
+        at.wanted.retain(|wanted| match wanted {
+            Wanted::Unpublish { .. } | Wanted::Pause(_) | Wanted::Resume(_) => false,
+            Wanted::Publish { .. }
+            | Wanted::Subscribe(_)
+            | Wanted::Unsubscribe(_)
+            | Wanted::Get(_) => true,
+        });
         self.downloads.retain(|(of, _), _| *of != host);
         // The keys of its shares are gone, and with them the shares.
         self.library.names.retain(|_, name| name.owner != host);
@@ -152,7 +163,24 @@ impl World<'_> {
             .push_back((host, Input::Host(HostEvent::Resumed)));
         let waiting = waiting.into_iter().map(|input| (host, input));
         self.ready.extend(waiting);
+        // What its user wanted while it slept.
+        self.pursue(host);
         self.network_effects();
+    }
+
+    /// A user pauses the newest download, or goes on with the newest that is paused.
+    fn pause(&mut self, host: HostId, paused: bool) {
+        let its = self.downloads.iter_mut().rev();
+        let mut its = its.filter(|((of, _), begun)| *of == host && begun.paused != paused);
+        let Some(((_, download), begun)) = its.next() else {
+            return;
+        };
+        begun.paused = paused;
+        let (wanted, other) = match paused {
+            true => (Wanted::Pause(*download), Wanted::Resume(*download)),
+            false => (Wanted::Resume(*download), Wanted::Pause(*download)),
+        };
+        self.want_instead(host, wanted, &other);
     }
 
     fn cancel(&mut self, host: HostId) {
@@ -161,6 +189,7 @@ impl World<'_> {
             self.downloads.remove(&(host, download));
             let at = &mut self.hosts[host.index()];
             at.promised.downloads.remove(&download);
+            at.promised.paused.remove(&download);
             self.ask(host, Command::Cancel(download), Asked::Once);
         }
     }

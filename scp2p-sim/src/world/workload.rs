@@ -7,7 +7,7 @@ use bytes::Bytes;
 use scp2p_proto::Node;
 use scp2p_proto::command::{Command, CommandError, Get, GetWhat, Publish, Reply};
 use scp2p_proto::event::Event;
-use scp2p_proto::id::{ContentId, OpId, ShareId};
+use scp2p_proto::id::{ContentId, DownloadId, OpId, ShareId};
 use scp2p_proto::io::Input;
 use scp2p_proto::limits::CHUNK_LEN;
 use scp2p_proto::record::ShareLink;
@@ -37,9 +37,12 @@ pub(super) struct ShareName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     Publish { share: String },
+    Unpublish { share: String },
     Subscribe(ShareName),
     Unsubscribe(ShareName),
     Get(ShareName),
+    Pause(DownloadId),
+    Resume(DownloadId),
 }
 
 /// A download that runs.
@@ -47,6 +50,8 @@ pub(super) enum Wanted {
 pub(super) struct Begun {
     pub(super) name: ShareName,
     pub(super) at: Time,
+    /// Its user paused it.
+    pub(super) paused: bool,
     /// How often the files had been made when it began, if it was of the newest revision. Older files
     /// are nowhere any more.
     pub(super) made: Option<u32>,
@@ -80,6 +85,8 @@ pub(super) struct Share {
     truth: BTreeMap<String, BTreeSet<ContentId>>,
     /// Whether a file was changed since it was published.
     pub(super) edited: bool,
+    /// Whether its publisher took it back.
+    pub(super) unpublished: bool,
     /// Versions of its files, the newest made.
     versions: Vec<u32>,
     pub(super) times_made: u32,
@@ -129,12 +136,20 @@ impl World<'_> {
             let disk = &mut self.hosts[host.index()].disk;
             disk.put(&path, [Bytes::from(content)], &mut self.chunks);
         }
-        self.want(
-            host,
-            Wanted::Publish {
-                share: name.to_owned(),
-            },
-        );
+        let share = name.to_owned();
+        let other = Wanted::Unpublish {
+            share: share.clone(),
+        };
+        self.want_instead(host, Wanted::Publish { share }, &other);
+    }
+
+    /// A user takes a share back.
+    pub(super) fn user_unpublishes(&mut self, host: HostId, name: &str) {
+        let share = name.to_owned();
+        let other = Wanted::Publish {
+            share: share.clone(),
+        };
+        self.want_instead(host, Wanted::Unpublish { share }, &other);
     }
 
     /// A user changes a file and forgets to publish it.
@@ -149,6 +164,13 @@ impl World<'_> {
         }
         let disk = &mut self.hosts[host.index()].disk;
         disk.edit(&path, 0, b"edited", &mut self.chunks);
+    }
+
+    /// Wants something in the place of its opposite.
+    pub(super) fn want_instead(&mut self, host: HostId, wanted: Wanted, opposite: &Wanted) {
+        let all = &mut self.hosts[host.index()].wanted;
+        all.retain(|other| other != opposite);
+        self.want(host, wanted);
     }
 
     /// Wants something until it is done.
@@ -172,9 +194,35 @@ impl World<'_> {
                 Asked::Once => false,
             });
             let nth = self.hosts[host.index()].next_op;
-            if !under_way && let Some(command) = self.command(&wanted, nth) {
+            if !under_way && let Some(command) = self.command(host, &wanted, nth) {
+                self.unpromise(host, &wanted);
                 self.ask(host, command, Asked::For(wanted));
             }
+        }
+    }
+
+    /// Until this is answered, it may or may not be so after a crash.
+    fn unpromise(&mut self, host: HostId, wanted: &Wanted) {
+        let id = |library: &Library, share: &String| {
+            library.id(&ShareName {
+                owner: host,
+                name: share.clone(),
+            })
+        };
+        let promised = &mut self.hosts[host.index()].promised;
+        match wanted {
+            Wanted::Publish { share } => {
+                let id = id(&self.library, share);
+                promised.unpublished.retain(|of| Some(*of) != id);
+            }
+            Wanted::Unpublish { share } => {
+                let id = id(&self.library, share);
+                promised.published.retain(|of, _| Some(*of) != id);
+            }
+            Wanted::Pause(download) | Wanted::Resume(download) => {
+                promised.paused.remove(download);
+            }
+            Wanted::Subscribe(_) | Wanted::Unsubscribe(_) | Wanted::Get(_) => {}
         }
     }
 
@@ -191,12 +239,18 @@ impl World<'_> {
     }
 
     /// The command for something wanted; none while it cannot be. Each download gets a folder of its own.
-    fn command(&self, wanted: &Wanted, nth: u64) -> Option<Command> {
+    fn command(&self, host: HostId, wanted: &Wanted, nth: u64) -> Option<Command> {
         Some(match wanted {
             Wanted::Publish { share } => Command::Publish(Publish::new(
                 share.clone(),
                 vec![LocalPath(format!("{HOME}/{share}"))],
             )),
+            Wanted::Unpublish { share } => Command::Unpublish(self.library.id(&ShareName {
+                owner: host,
+                name: share.clone(),
+            })?),
+            Wanted::Pause(download) => Command::Pause(*download),
+            Wanted::Resume(download) => Command::Resume(*download),
             Wanted::Subscribe(name) => Command::Subscribe(self.link(name)?),
             Wanted::Unsubscribe(name) => Command::Unsubscribe(self.link(name)?.share()),
             Wanted::Get(name) => Command::Get(Get {
@@ -242,6 +296,20 @@ impl World<'_> {
                 }),
             ) => {
                 self.published(host, share, id, seq, link, manifest);
+            }
+            (Wanted::Unpublish { share }, Ok(_) | Err(CommandError::UnknownShare)) => {
+                self.unpublished(host, share);
+            }
+            (
+                wanted @ (Wanted::Pause(download) | Wanted::Resume(download)),
+                Ok(_) | Err(CommandError::UnknownDownload | CommandError::DownloadEnded),
+            ) => {
+                // Whoever wants the opposite by now is promised nothing.
+                if at.wanted.contains(&wanted) {
+                    let paused = wanted == Wanted::Pause(download);
+                    at.wanted.retain(|other| *other != wanted);
+                    at.promised.paused.insert(download, paused);
+                }
             }
             (Wanted::Subscribe(name), Ok(Reply::Subscribed { share, .. })) => {
                 at.wanted
@@ -292,10 +360,32 @@ impl World<'_> {
         let is_newest = newest.is_some() && has.map(|view| view.seq) == newest;
         Begun {
             at: self.now,
+            paused: false,
             made: share
                 .filter(|share| is_newest && share.times_published == share.times_made)
                 .map(|share| share.times_made),
             name,
+        }
+    }
+
+    fn unpublished(&mut self, host: HostId, share: String) {
+        let wanted = Wanted::Unpublish {
+            share: share.clone(),
+        };
+        let name = ShareName {
+            owner: host,
+            name: share,
+        };
+        let at = &mut self.hosts[host.index()];
+        let is_wanted = at.wanted.contains(&wanted);
+        at.wanted.retain(|other| *other != wanted);
+        if let Some(id) = self.library.id(&name)
+            && is_wanted
+        {
+            at.promised.unpublished.insert(id);
+        }
+        if let Some(share) = self.library.shares.get_mut(&name) {
+            share.unpublished = true;
         }
     }
 
@@ -316,7 +406,13 @@ impl World<'_> {
                     share: share.clone(),
                 }
         });
-        let before = at.promised.published.insert(id, seq);
+        at.promised.published.insert(id, seq);
+        let name = ShareName {
+            owner: host,
+            name: share,
+        };
+        let share = self.library.shares.get(&name);
+        let before = share.and_then(Share::newest);
         if before.is_some_and(|before| before >= seq) {
             let what = format!("{id} had revision {before:?} and got {seq}");
             self.violate("sequence numbers only grow", &[host], what);
@@ -332,12 +428,9 @@ impl World<'_> {
                 what,
             );
         }
-        let name = ShareName {
-            owner: host,
-            name: share,
-        };
         self.library.names.insert(id, name.clone());
         let share = self.library.shares.entry(name).or_default();
+        share.unpublished = false;
         share.revisions.insert(seq, now);
         share.times_published = share.times_made;
         let first = share.link.replace(link).is_none();

@@ -230,7 +230,7 @@ impl Talk {
         let share = self.peer.catalog.key().share_id();
         let root = LocalPath(disk::ROOT.into());
         let get = |what| Command::Get(Get { what, root });
-        let command = match which % 9 {
+        let command = match which % 11 {
             0 => get(GetWhat::Share { share, path: None }),
             1 => get(GetWhat::Content(self.peer.catalog.large())),
             2 => Command::Sync(None),
@@ -240,19 +240,21 @@ impl Talk {
                 key: self.peer.catalog.key(),
                 bootstrap: Vec::new(),
             }),
-            6 => Command::Cancel(
-                self.node
-                    .downloads()
-                    .first()
-                    .map_or(DownloadId(0), |view| view.id),
-            ),
+            6 => Command::Cancel(self.download()),
             7 => Command::Link(share),
+            9 => Command::Pause(self.download()),
+            10 => Command::Resume(self.download()),
             _ => {
                 self.inputs.push_back(Input::Host(HostEvent::Resumed));
                 Command::Sync(Some(share))
             }
         };
         self.command(command);
+    }
+
+    fn download(&self) -> DownloadId {
+        let downloads = self.node.downloads();
+        downloads.first().map_or(DownloadId(0), |view| view.id)
     }
 
     fn command(&mut self, command: Command) {

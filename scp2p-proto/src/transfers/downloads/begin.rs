@@ -16,7 +16,6 @@ use crate::limits::{CONTENT_LEN_MAX, DOWNLOADS_MAX};
 use crate::path::{CollisionSet, RelPath};
 use crate::record::{self, Manifest, providers_key};
 use crate::storage::{StoreError, Table};
-use crate::view::DownloadState;
 use crate::wire::{Answer, Request};
 use crate::wish::{DownloadWish, Want, Wish};
 
@@ -31,12 +30,12 @@ pub(super) struct Search {
 
 impl Downloads {
     pub(in crate::transfers) fn begin(&mut self, cx: &mut Cx<'_>, wish: DownloadWish) {
-        let running = self
+        let unfinished = self
             .jobs
             .values()
-            .filter(|job| job.state == DownloadState::Running)
+            .filter(|job| !job.state.has_ended())
             .count();
-        if running.saturating_add(self.searches.len()) >= DOWNLOADS_MAX {
+        if unfinished.saturating_add(self.searches.len()) >= DOWNLOADS_MAX {
             let error = CommandError::LimitReached("downloads", DOWNLOADS_MAX as u32);
             return cx.done(wish.op, Err(error));
         }

@@ -59,6 +59,7 @@ impl<'a> UnderWay<'a> {
                 Tag::Begun(_)
                 | Tag::Ended(_)
                 | Tag::Cancelled(_)
+                | Tag::Switched(_)
                 | Tag::SearchHave(_)
                 | Tag::SearchLookup(_)
                 | Tag::Lookup { .. }
@@ -119,12 +120,12 @@ impl Downloads {
     }
 
     fn check_bounds(&self, config: &Config, broken: &mut Broken) {
-        let is_running = |job: &&Job| job.state == DownloadState::Running;
-        let running = self.jobs.values().filter(is_running).count();
-        broken.at_most("downloads", running + self.searches.len(), DOWNLOADS_MAX);
+        let is_unfinished = |job: &&Job| !job.state.has_ended();
+        let unfinished = self.jobs.values().filter(is_unfinished).count();
+        broken.at_most("downloads", unfinished + self.searches.len(), DOWNLOADS_MAX);
         broken.at_most(
             "ended downloads",
-            self.jobs.len() - running,
+            self.jobs.len() - unfinished,
             DOWNLOADS_ENDED_MAX,
         );
         let finishing = self.finishing.len();
@@ -169,7 +170,7 @@ impl Downloads {
                 asking.sum::<u64>() as usize,
                 questions as usize,
             );
-            if job.state != DownloadState::Running {
+            if job.state.has_ended() {
                 continue;
             }
             if job.begun.is_some() {
@@ -179,8 +180,9 @@ impl Downloads {
                 continue;
             }
             let timed = |timer| self.timers.at(&timer).is_some();
-            broken.unless(timed(Timer::Poll(*id)), || {
-                format!("{id:?} is no longer looked after")
+            let is_paused = job.state == DownloadState::Paused;
+            broken.unless(timed(Timer::Poll(*id)) != is_paused, || {
+                format!("{id:?} must be looked after just when it is not paused")
             });
             broken.unless(job.stalled.is_none() || timed(Timer::Stalled(*id)), || {
                 format!("{id:?} waits for the disk for ever")

@@ -314,7 +314,10 @@ impl Downloads {
                 return false;
             };
             from = Some(place);
-            let holds = |job: &Job| job.stalled.is_none() && job.holds(&peer, place.item);
+            let holds = |job: &Job| {
+                let goes_on = job.is_running() && job.stalled.is_none();
+                goes_on && job.holds(&peer, place.item)
+            };
             if !self.jobs.get(&place.job).is_some_and(holds) {
                 continue;
             }
@@ -416,7 +419,7 @@ impl Downloads {
     }
 
     fn holders(&self, cx: &Cx<'_>, place: Place) -> Vec<NodeKey> {
-        let Some(job) = self.jobs.get(&place.job) else {
+        let Some(job) = self.jobs.get(&place.job).filter(|job| job.is_running()) else {
             return Vec::new();
         };
         job.peers

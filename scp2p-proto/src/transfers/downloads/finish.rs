@@ -102,7 +102,7 @@ impl Downloads {
         }
     }
 
-    fn sync_file(&mut self, cx: &mut Cx<'_>, place: Place) {
+    pub(super) fn sync_file(&mut self, cx: &mut Cx<'_>, place: Place) {
         let Some(file) = self.files.get_mut(&place) else {
             return;
         };
@@ -291,7 +291,8 @@ impl Downloads {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        if !job.is_running() || job.ending || job.left() > 0 {
+        let is_over = job.state.has_ended() || job.begun.is_some() || job.ending;
+        if is_over || job.left() > 0 {
             return;
         }
         job.ending = true;
@@ -338,7 +339,7 @@ impl Downloads {
                 download: id,
                 reason,
             },
-            DownloadState::Finished | DownloadState::Running => {
+            DownloadState::Finished | DownloadState::Running | DownloadState::Paused => {
                 Event::DownloadFinished { download: id }
             }
         });
@@ -353,7 +354,7 @@ impl Downloads {
         let ended: Vec<DownloadId> = self
             .jobs
             .iter()
-            .filter(|(_, job)| job.state != DownloadState::Running)
+            .filter(|(_, job)| job.state.has_ended())
             .map(|(id, _)| *id)
             .collect();
         let surplus = ended.len().saturating_sub(DOWNLOADS_ENDED_MAX);

@@ -270,7 +270,7 @@ impl Job {
 
     /// The download's row in this state. Items are left out once it has ended.
     pub(super) fn row(&self, state: DownloadState) -> Vec<u8> {
-        let ended = state != DownloadState::Running;
+        let ended = state.has_ended();
         let mut w = Writer::new();
         w.map(9).uint(0_u8).text(&self.name);
         w.uint(1_u8).text(&self.root.0);
@@ -330,10 +330,11 @@ impl Job {
             0 => DownloadState::Running,
             1 => DownloadState::Finished,
             2 => DownloadState::Failed,
+            3 => DownloadState::Paused,
             _ => return Err(DecodeError::Value("state")),
         };
         job.reason = reason.optional();
-        if job.state != DownloadState::Running {
+        if job.state.has_ended() {
             job.totals = totals.required()?;
             job.waiting.clear();
             job.items.clear();
@@ -424,6 +425,7 @@ fn state_number(state: DownloadState) -> u8 {
         DownloadState::Running => 0,
         DownloadState::Finished => 1,
         DownloadState::Failed => 2,
+        DownloadState::Paused => 3,
     }
 }
 
@@ -493,7 +495,7 @@ fn read_peer(r: &mut Reader<'_>) -> Result<(NodeKey, u64), DecodeError> {
 impl Job {
     pub(super) fn check(&self, broken: &mut crate::check::Broken) {
         broken.at_most("peers of a download", self.peers.len(), JOB_PEERS_MAX);
-        if self.state != DownloadState::Running {
+        if self.state.has_ended() {
             return;
         }
         broken.equal(

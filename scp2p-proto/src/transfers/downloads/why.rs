@@ -63,6 +63,7 @@ impl Downloads {
         }
         match *causes.first()? {
             DownloadCause::Failed => job.reason.clone(),
+            DownloadCause::Paused => Some("paused by the user".into()),
             DownloadCause::DiskFull { .. } => Some(format!(
                 "no space is left on the disk of {}; it is tried again every {} seconds",
                 job.root,
@@ -102,10 +103,15 @@ impl Downloads {
             DownloadState::Running if job.begun.is_some() => {
                 return Vec::from([DownloadCause::Beginning]);
             }
-            DownloadState::Running if job.ending => return Vec::from([DownloadCause::Ending]),
-            DownloadState::Running => {}
+            DownloadState::Running | DownloadState::Paused if job.ending => {
+                return Vec::from([DownloadCause::Ending]);
+            }
+            DownloadState::Running | DownloadState::Paused => {}
         }
         let mut causes = Vec::new();
+        if job.state == DownloadState::Paused {
+            causes.push(DownloadCause::Paused);
+        }
         causes.extend(job.stalled.map(|until| DownloadCause::DiskFull { until }));
         let end = self.timers.at(&Timer::End(id));
         causes.extend(end.map(|until| DownloadCause::StoreTrouble { until }));
