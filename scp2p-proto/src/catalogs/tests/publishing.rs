@@ -44,7 +44,7 @@ fn a_crash_between_reserving_and_committing_skips_the_number() {
     bench.end_commit();
     // The number is durable, the revision is not.
     let mut bench = bench.restarted();
-    assert_eq!(bench.catalogs.share_views()[0].seq, 0);
+    assert!(bench.catalogs.share_views().is_empty(), "a key is no share");
     let op = bench.publish("photos", &["/a"]);
     assert_eq!(published(&bench, op).1, 2);
 }
