@@ -43,8 +43,8 @@ impl Network {
         }
         link.catch_up(now);
         for (side, held) in Side::BOTH.into_iter().zip(std::mem::take(&mut link.held)) {
-            for (edge, inside) in held {
-                self.realms.release(edge, inside, link.end(side).sent);
+            for (edge, held) in held {
+                self.realms.release(edge, held, link.end(side).sent);
             }
         }
         self.watch_from(now, pipe);

@@ -222,9 +222,10 @@ impl Network {
         }
     }
 
-    /// Whether a datagram from there to an endpoint of the host belongs to this end of the link.
+    /// Whether a datagram from there to an endpoint of the host belongs to this end of the link. What came to an
+    /// accepted QUIC link from another endpoint of its dialler is answered there from now on.
     pub(super) fn knows(
-        &self,
+        &mut self,
         now: Time,
         pipe: Pipe,
         side: Side,
@@ -232,16 +233,38 @@ impl Network {
         at: SocketAddrV4,
         datagram: &Datagram,
     ) -> bool {
-        let Some(link) = self.links.get(&pipe) else {
+        let Some(link) = self.links.get_mut(&pipe) else {
             return false;
         };
-        let end = link.end(side);
-        let exists = match end.state {
-            State::Dialing | State::Up | State::Closing => true,
-            State::HalfOpen(until) => now < until,
-            State::Gone => false,
+        let follows = (link.transport, side) == (Transport::Quic, Side::Acceptor);
+        let end = link.end_mut(side);
+        let (exists, settled) = match end.state {
+            State::Up | State::Closing => (true, true),
+            State::Dialing => (true, false),
+            State::HalfOpen(until) => (now < until, false),
+            State::Gone => (false, false),
         };
-        exists && end.host == host && end.local == at && end.remote == datagram.from
+        if !exists || (end.host, end.local) != (host, at) {
+            return false;
+        }
+        if follows && settled {
+            end.remote = datagram.from;
+        }
+        end.remote == datagram.from
+    }
+
+    /// QUIC links that the host dialled have its new address.
+    pub(super) fn migrate(&mut self, host: HostId) {
+        let Some(address) = self.realms.address(host) else {
+            return;
+        };
+        for link in self.links.values_mut() {
+            let is_quic = link.transport == Transport::Quic;
+            let end = link.end_mut(Side::Dialer);
+            if is_quic && end.host == host && matches!(end.state, State::Up | State::Closing) {
+                end.local.set_ip(address);
+            }
+        }
     }
 
     fn attempt(&mut self, now: Time, pipe: Pipe, attempt: usize) {
@@ -294,11 +317,16 @@ impl Network {
     /// The endpoints that a dial is from and to.
     fn endpoints(&mut self, host: HostId, dial: &Dial) -> Result<[SocketAddrV4; 2], DialError> {
         let remote = self.destination(host, dial)?;
+        let quic_port = self.quic_port(host);
         let (Some(address), Some(host)) = (self.realms.address(host), self.hosts.get_mut(&host))
         else {
             return Err(DialError::Unreachable);
         };
-        let port = host.port(dial.transport).ok_or(DialError::Unreachable)?;
+        let port = match dial.transport {
+            Transport::Quic => quic_port,
+            Transport::Tcp => host.free_tcp_port(),
+        };
+        let port = port.ok_or(DialError::Unreachable)?;
         Ok([SocketAddrV4::new(address, port), remote])
     }
 
@@ -320,12 +348,11 @@ impl Network {
 
 impl super::Host {
     /// The next port that nothing uses, taken; none if there is none.
-    fn port(&mut self, transport: Transport) -> Option<u16> {
+    fn free_tcp_port(&mut self) -> Option<u16> {
         for _ in FIRST_PORT..=u16::MAX {
             let port = self.next_port;
             self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
-            if !self.listening.contains(&(transport, port)) && self.ports.insert((transport, port))
-            {
+            if !self.listening.contains(&(Transport::Tcp, port)) && self.ports.insert(port) {
                 return Some(port);
             }
         }

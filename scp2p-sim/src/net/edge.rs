@@ -17,7 +17,7 @@ const PEERS_MAX: usize = 1024;
 const FIRST_PORT: u16 = 1024;
 
 /// A firewall or a translator.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Edge {
     /// None for a firewall, which has no address of its own.
     address: Option<Ipv4Addr>,
@@ -39,14 +39,27 @@ pub(super) struct Inside {
     toward: Option<SocketAddrV4>,
 }
 
-#[derive(Debug)]
+/// What a link holds of an edge: a binding, and the permission of its peer to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    inside: Inside,
+    peer: Option<SocketAddrV4>,
+}
+
+#[derive(Debug, Clone)]
 struct Binding {
     outside: SocketAddrV4,
+    life: Life,
+    /// Those who may answer, as far as the filter tells them apart.
+    peers: BTreeMap<Option<SocketAddrV4>, Life>,
+}
+
+/// How long something is remembered.
+#[derive(Debug, Clone, Copy)]
+struct Life {
     until: Time,
     /// Links known to keep it alive.
     held: u32,
-    /// Those who may answer, as far as the filter tells them apart, and until when.
-    peers: BTreeMap<Option<SocketAddrV4>, Time>,
 }
 
 impl Edge {
@@ -82,25 +95,25 @@ impl Edge {
     ) -> Option<SocketAddrV4> {
         let inside = self.inside(transport, from, to);
         let until = now + self.expiry;
-        let filter = seen(self.filtering, to);
+        let peer = seen(self.filtering, to);
         let lives = self
             .bindings
             .get(&inside)
-            .is_some_and(|binding| binding.lives(now));
+            .is_some_and(|binding| binding.life.lasts(now));
         if !lives {
             self.forget(inside);
             self.bind(now, inside)?;
         }
         let binding = self.bindings.get_mut(&inside)?;
-        binding.until = binding.until.max(until);
-        if binding.peers.len() >= PEERS_MAX && !binding.peers.contains_key(&filter) {
-            binding.peers.retain(|_, until| now < *until);
+        binding.life.extend(until);
+        if binding.peers.len() >= PEERS_MAX && !binding.peers.contains_key(&peer) {
+            binding.peers.retain(|_, life| life.lasts(now));
             if binding.peers.len() >= PEERS_MAX {
                 return None;
             }
         }
-        let peer = binding.peers.entry(filter).or_insert(until);
-        *peer = until.max(*peer);
+        let life = binding.peers.entry(peer).or_insert(Life::NONE);
+        life.extend(until);
         Some(binding.outside)
     }
 
@@ -115,15 +128,31 @@ impl Edge {
         let inside = self.outside.get(&(transport, to))?;
         let binding = self.bindings.get_mut(inside)?;
         let peer = binding.peers.get_mut(&seen(self.filtering, from))?;
-        if binding.held == 0 && (binding.until <= now || *peer <= now) {
+        if !binding.life.lasts(now) || !peer.lasts(now) {
             return None;
         }
         if self.inbound_refresh {
             let until = now + self.expiry;
-            binding.until = binding.until.max(until);
-            *peer = until.max(*peer);
+            binding.life.extend(until);
+            peer.extend(until);
         }
         Some(inside.endpoint)
+    }
+
+    /// The endpoints outside that lead to one inside.
+    pub(super) fn faces(
+        &self,
+        now: Time,
+        transport: Transport,
+        endpoint: SocketAddrV4,
+    ) -> impl Iterator<Item = SocketAddrV4> {
+        self.bindings
+            .iter()
+            .filter(move |(inside, binding)| {
+                (inside.transport, inside.endpoint) == (transport, endpoint)
+                    && binding.life.lasts(now)
+            })
+            .map(|(_, binding)| binding.outside)
     }
 
     /// Whose the endpoint outside is, whoever may send to it.
@@ -133,27 +162,29 @@ impl Edge {
             .map(|inside| inside.endpoint)
     }
 
-    /// Keeps a binding that exists until it is released as often, and says which it is and its source outside.
+    /// Keeps a binding that exists, and the permission to answer, until they are released as often. Says what is held and its source outside.
     pub(super) fn hold(
         &mut self,
         transport: Transport,
         from: SocketAddrV4,
         to: SocketAddrV4,
-    ) -> Option<(Inside, SocketAddrV4)> {
+    ) -> Option<(Held, SocketAddrV4)> {
         let inside = self.inside(transport, from, to);
+        let peer = seen(self.filtering, to);
         let binding = self.bindings.get_mut(&inside)?;
-        binding.held += 1;
-        Some((inside, binding.outside))
+        binding.peers.get_mut(&peer)?.held += 1;
+        binding.life.held += 1;
+        Some((Held { inside, peer }, binding.outside))
     }
 
     /// What was held was last used then.
-    pub(super) fn release(&mut self, inside: Inside, used: Time) {
+    pub(super) fn release(&mut self, held: Held, used: Time) {
         let until = used + self.expiry;
-        if let Some(binding) = self.bindings.get_mut(&inside) {
-            binding.held = binding.held.saturating_sub(1);
-            binding.until = binding.until.max(until);
-            for peer in binding.peers.values_mut() {
-                *peer = until.max(*peer);
+        if let Some(binding) = self.bindings.get_mut(&held.inside) {
+            let peer = binding.peers.get_mut(&held.peer);
+            for life in peer.into_iter().chain([&mut binding.life]) {
+                life.held = life.held.saturating_sub(1);
+                life.extend(until);
             }
         }
     }
@@ -175,37 +206,45 @@ impl Edge {
         }
         let outside = match self.address {
             None => inside.endpoint,
-            Some(address) => self.free_port(inside.transport, address),
+            Some(address) => self.port_for(inside, address),
         };
         self.outside.insert((inside.transport, outside), inside);
         self.bindings.insert(
             inside,
             Binding {
                 outside,
-                until: now,
-                held: 0,
+                life: Life::NONE,
                 peers: BTreeMap::new(),
             },
         );
         Some(())
     }
 
-    /// The next that no binding has: there are more ports than bindings.
-    fn free_port(&mut self, transport: Transport, address: Ipv4Addr) -> SocketAddrV4 {
+    /// The next port that no binding has: there are more ports than bindings. For UDP rather the one that it has
+    /// inside, as most translators do; a TCP connection is not taken up again once it was forgotten.
+    fn port_for(&mut self, inside: Inside, address: Ipv4Addr) -> SocketAddrV4 {
+        let kept = SocketAddrV4::new(address, inside.endpoint.port());
+        if inside.transport == Transport::Quic && self.is_free(inside.transport, kept) {
+            return kept;
+        }
         loop {
             let outside = SocketAddrV4::new(address, self.next_port);
             self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-            if !self.outside.contains_key(&(transport, outside)) {
+            if self.is_free(inside.transport, outside) {
                 return outside;
             }
         }
+    }
+
+    fn is_free(&self, transport: Transport, outside: SocketAddrV4) -> bool {
+        !self.outside.contains_key(&(transport, outside))
     }
 
     fn sweep(&mut self, now: Time) {
         let over: Vec<Inside> = self
             .bindings
             .iter()
-            .filter(|(_, binding)| !binding.lives(now))
+            .filter(|(_, binding)| !binding.life.lasts(now))
             .map(|(inside, _)| *inside)
             .collect();
         for inside in over {
@@ -220,9 +259,18 @@ impl Edge {
     }
 }
 
-impl Binding {
-    fn lives(&self, now: Time) -> bool {
+impl Life {
+    const NONE: Life = Life {
+        until: Time(0),
+        held: 0,
+    };
+
+    fn lasts(&self, now: Time) -> bool {
         self.held > 0 || now < self.until
+    }
+
+    fn extend(&mut self, until: Time) {
+        self.until = self.until.max(until);
     }
 }
 

@@ -9,7 +9,7 @@ use scp2p_proto::id::LinkId;
 use scp2p_proto::io::{Frame, Lane, LinkInfo, Transport};
 use scp2p_proto::time::Time;
 
-use super::edge::Inside;
+use super::edge::Held;
 use super::realm::{Datagram, EdgeNo};
 use crate::id::HostId;
 
@@ -65,7 +65,7 @@ pub(super) struct Link {
     /// happen to it.
     pub(super) watch: Option<Time>,
     /// Bindings that its keep-alives hold while it is not watched.
-    pub(super) held: [Vec<(EdgeNo, Inside)>; 2],
+    pub(super) held: [Vec<(EdgeNo, Held)>; 2],
     ends: [End; 2],
 }
 

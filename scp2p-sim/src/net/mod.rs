@@ -95,8 +95,8 @@ struct Host {
     clogged: Time,
     up: Queue,
     down: Queue,
-    /// Ports that links were dialled from.
-    ports: BTreeSet<(Transport, u16)>,
+    /// Ports that TCP links were dialled from. QUIC links are dialled from the port that is listened on.
+    ports: BTreeSet<u16>,
     next_port: u16,
 }
 
@@ -141,10 +141,11 @@ impl Network {
         );
     }
 
-    /// Moves a host to another edge, or to the internet. It has a new address; the ends of its
-    /// links do not hear of each other any more.
+    /// Moves a host to another edge, or to the internet. It has a new address. QUIC links that it dialled go on from there
+    /// if their other ends are within reach; the ends of others do not hear of each other any more.
     pub fn roam(&mut self, now: Time, host: HostId, edge: Option<&str>) {
         self.realms.place(host, edge);
+        self.migrate(host);
         self.watch_all(now, host);
     }
 
@@ -298,10 +299,9 @@ impl Network {
         self.effects.pop_front()
     }
 
-    /// Whether a dial to the listening address of one of these hosts from the other can ever succeed without
-    /// help, as things are.
-    pub fn direct_path_possible(&self, a: HostId, b: HostId) -> bool {
-        self.can_dial(a, b) || self.can_dial(b, a)
+    /// Whether one of these hosts can dial the other now without help, see [`Network::reaches`].
+    pub fn direct_path_possible(&self, now: Time, a: HostId, b: HostId) -> bool {
+        self.reaches(now, a, b) || self.reaches(now, b, a)
     }
 
     fn at(&mut self, time: Time, doing: Doing) {
@@ -345,8 +345,8 @@ impl Network {
             return;
         };
         for (side, held) in Side::BOTH.into_iter().zip(&link.held) {
-            for (edge, inside) in held {
-                self.realms.release(*edge, *inside, link.end(side).sent);
+            for (edge, held) in held {
+                self.realms.release(*edge, *held, link.end(side).sent);
             }
         }
         for side in Side::BOTH {
@@ -356,8 +356,10 @@ impl Network {
             }
         }
         let dialer = link.end(Side::Dialer);
-        if let Some(host) = self.hosts.get_mut(&dialer.host) {
-            host.ports.remove(&(link.transport, dialer.local.port()));
+        if let Some(host) = self.hosts.get_mut(&dialer.host)
+            && link.transport == Transport::Tcp
+        {
+            host.ports.remove(&dialer.local.port());
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use scp2p_proto::io::Transport;
 use scp2p_proto::time::Time;
 
-use super::edge::{Edge, Inside};
+use super::edge::{Edge, Held};
 use crate::id::HostId;
 use crate::scenario;
 
 /// All edges and addresses. Behind each translator there is a realm of addresses of its own; realm 0 is the internet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Realms {
     edges: Vec<Router>,
     names: BTreeMap<String, EdgeNo>,
@@ -45,7 +45,7 @@ struct Place {
     address: Ipv4Addr,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Router {
     edge: Edge,
     behind: Option<EdgeNo>,
@@ -165,19 +165,19 @@ impl Realms {
         host: HostId,
         from: SocketAddrV4,
         to: SocketAddrV4,
-    ) -> Vec<(EdgeNo, Inside)> {
+    ) -> Vec<(EdgeNo, Held)> {
         let mut held = Vec::new();
         let way = self.climb(transport, host, from, to, |number, edge, from| {
-            let (inside, outside) = edge.hold(transport, from, to)?;
-            held.push((number, inside));
+            let (what, outside) = edge.hold(transport, from, to)?;
+            held.push((number, what));
             Some(outside)
         });
         debug_assert!(way.is_ok(), "only ways that were just used are held");
         held
     }
 
-    pub(super) fn release(&mut self, edge: EdgeNo, inside: Inside, used: Time) {
-        self.edges[edge.0 as usize].edge.release(inside, used);
+    pub(super) fn release(&mut self, edge: EdgeNo, held: Held, used: Time) {
+        self.edges[edge.0 as usize].edge.release(held, used);
     }
 
     /// Lets a datagram in through the edges on the receiver's side: who gets it, at which of its endpoints.
@@ -235,6 +235,62 @@ impl Realms {
             let Some(number) = zone else { return false };
             zone = self.router(number).behind;
         }
+    }
+
+    /// The endpoints under which a host's port is known, its own first, then those that translators gave it.
+    pub(super) fn faces(
+        &self,
+        now: Time,
+        transport: Transport,
+        host: HostId,
+        port: u16,
+    ) -> Vec<SocketAddrV4> {
+        let Some(place) = self.places.get(&host) else {
+            return Vec::new();
+        };
+        let mut here = vec![SocketAddrV4::new(place.address, port)];
+        let mut all = here.clone();
+        let mut zone = place.zone;
+        while let Some(number) = zone {
+            let router = self.router(number);
+            if router.translates {
+                let faces = |inside: &SocketAddrV4| router.edge.faces(now, transport, *inside);
+                here = here.iter().flat_map(faces).collect();
+                all.extend(&here);
+            }
+            zone = router.behind;
+        }
+        all
+    }
+
+    /// Whether a datagram from a port of one host would now reach a port of the other under an endpoint that this one
+    /// answers from: it is tried on a copy.
+    pub(super) fn reaches(
+        &self,
+        now: Time,
+        transport: Transport,
+        (from, from_port): (HostId, u16),
+        (to, to_port): (HostId, u16),
+    ) -> bool {
+        let (Some(from_ip), Some(to_ip)) = (self.address(from), self.address(to)) else {
+            return false;
+        };
+        let here = SocketAddrV4::new(from_ip, from_port);
+        let there = SocketAddrV4::new(to_ip, to_port);
+        let mut faces = self.faces(now, transport, to, to_port).into_iter();
+        faces.any(|face| {
+            let mut tried = self.clone();
+            let Ok(way) = tried.depart(now, transport, from, here, face) else {
+                return false;
+            };
+            if tried.arrive(now, way) != Some((to, there)) {
+                return false;
+            }
+            let back = tried.depart(now, transport, to, there, way.from);
+            back.is_ok_and(|back| {
+                back.from == face && tried.arrive(now, back) == Some((from, here))
+            })
+        })
     }
 
     /// Goes outward from a host until the destination is in the realm that was reached and not further out.

@@ -1,7 +1,7 @@
 //! What happens to the hosts, and how a run is measured.
 
 use scp2p_proto::command::Command;
-use scp2p_proto::io::{HostEvent, Input};
+use scp2p_proto::io::{HostEvent, Input, Transport};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::wire::BootstrapAddr;
 
@@ -242,8 +242,11 @@ impl World<'_> {
                 let Some(peer) = self.rng.pick(&core).copied() else {
                     continue;
                 };
-                if peer != *host && self.network.can_dial(*host, peer) {
-                    self.oracle.pairs.insert((*host, peer));
+                if peer != *host && self.network.reaches(self.now, *host, peer) {
+                    // A way that an edge remembers may be forgotten before the node tries it.
+                    if self.network.can_dial(*host, peer) {
+                        self.oracle.pairs.insert((*host, peer));
+                    }
                     self.introduce(*host, peer);
                 }
             }
@@ -262,7 +265,13 @@ impl World<'_> {
 
     fn introduce(&mut self, host: HostId, peer: HostId) {
         let key = self.hosts[peer.index()].keys.public();
-        for (transport, addr) in self.endpoints(peer) {
+        let mut endpoints = self.endpoints(peer);
+        for addr in self.network.quic_endpoints(self.now, peer) {
+            if !endpoints.contains(&(Transport::Quic, addr)) {
+                endpoints.push((Transport::Quic, addr));
+            }
+        }
+        for (transport, addr) in endpoints {
             let bootstrap: Result<BootstrapAddr, _> = format!("{transport}://{addr}@{key}").parse();
             if let Ok(bootstrap) = bootstrap {
                 self.ask(host, Command::AddBootstrap(bootstrap), Asked::Once);

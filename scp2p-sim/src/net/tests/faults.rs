@@ -49,7 +49,7 @@ fn a_short_partition_delays_and_a_long_one_cuts() {
             world.run(500);
             let now = world.now;
             world.net.partition(now, A, &[], false);
-            assert!(!world.net.direct_path_possible(A, B));
+            assert!(!world.net.direct_path_possible(world.now, A, B));
             world.grant(B, accepted, Lane::Control, 10);
             world.send(A, dialed, Lane::Control, vec![1; 10]);
             world.run(secs);
@@ -178,25 +178,69 @@ fn a_clogged_host_answers_late() {
 }
 
 #[test]
-fn a_host_that_moved_has_new_links_only() {
-    for edge_of in [None, Some("home")] {
-        let mut world = World::open();
-        world
-            .net
-            .add_edge(&edge("home", Some(DEPENDENCES[1]), DEPENDENCES[1]));
-        let (dialed, accepted) = world.link(Transport::Quic);
-        let (now, before) = (world.now, world.address(A));
-        world.net.roam(now, A, edge_of);
-        assert!(world.address(A) != before);
-        let link = world.dial_host(A, B, Transport::Quic);
-        assert!(matches!(world.heard(A, link)[..], [LinkEvent::Dialed(_)]));
-        world.run(60);
-        for (host, link) in [(A, dialed), (B, accepted)] {
-            let after = world.lost_after(host, link, now);
-            assert!(after.is_some_and(|secs| secs <= 30), "{after:?}");
+fn a_host_that_moved_keeps_the_quic_links_that_it_dialled() {
+    for (transport, mover, keeps) in [
+        (Transport::Quic, A, true),
+        (Transport::Quic, B, false),
+        (Transport::Tcp, A, false),
+        (Transport::Tcp, B, false),
+    ] {
+        for edge_of in [None, Some("home")] {
+            let mut world = World::open();
+            world
+                .net
+                .add_edge(&edge("home", Some(DEPENDENCES[1]), DEPENDENCES[1]));
+            let (dialed, accepted) = world.link(transport);
+            let (now, before) = (world.now, world.address(mover));
+            world.net.roam(now, mover, edge_of);
+            assert!(world.address(mover) != before);
+            let other = [B, A][usize::from(mover == B)];
+            let link = world.dial_host(mover, other, transport);
+            assert!(matches!(
+                world.heard(mover, link)[..],
+                [LinkEvent::Dialed(_)]
+            ));
+            world.run(200);
+            for (host, link) in [(A, dialed), (B, accepted)] {
+                let after = world.lost_after(host, link, now);
+                assert_eq!(after.is_none(), keeps);
+                assert!(
+                    after.is_none_or(|secs| secs <= idle(transport)),
+                    "{after:?}"
+                );
+            }
+            assert!(world.lost_after(mover, link, now).is_none());
+            world.grant(A, dialed, Lane::Control, 100);
+            world.send(B, accepted, Lane::Control, vec![1; 100]);
+            world.run(1);
+            let came = world.received(A, dialed, Lane::Control).len();
+            assert_eq!(came, if keeps { 100 } else { 0 });
         }
-        assert!(world.lost_after(A, link, now).is_none());
     }
+}
+
+#[test]
+fn a_host_that_moved_out_of_reach_loses_its_links() {
+    let mut world = World::open();
+    world
+        .net
+        .add_edge(&edge("home", Some(DEPENDENCES[0]), DEPENDENCES[0]));
+    let far = HostId(2);
+    world.host(far, Some("home"));
+    let at = SocketAddr::new(world.address(far), PORT);
+    let now = world.now;
+    world.net.roam(now, A, Some("home"));
+    let link = world.dial(A, at, Transport::Quic);
+    world.run(1);
+    assert!(matches!(world.heard(A, link)[..], [LinkEvent::Dialed(_)]));
+    let now = world.now;
+    world.net.roam(now, A, None);
+    world.run(31);
+    assert!(
+        world
+            .lost_after(A, link, now)
+            .is_some_and(|secs| secs <= 30)
+    );
 }
 
 #[test]
