@@ -62,12 +62,7 @@ impl Catalogs {
             // A newer revision has an announcement of its own.
             return;
         }
-        cx.wish(Wish::Store {
-            key: head_key(&share),
-            value: revision.head.encode().into(),
-            ttl_secs: TTL_SECS,
-            tag: Tag::HeadStored(share, manifest.seq).into(),
-        });
+        // First what the head leads to.
         if let Some(value) = super::revision::dht_form(&manifest) {
             cx.wish(Wish::Store {
                 key: manifest_key(&revision.manifest()),
@@ -76,6 +71,12 @@ impl Catalogs {
                 tag: Tag::Unattended.into(),
             });
         }
+        cx.wish(Wish::Store {
+            key: head_key(&share),
+            value: revision.head.encode().into(),
+            ttl_secs: TTL_SECS,
+            tag: Tag::HeadStored(share, manifest.seq).into(),
+        });
         // One record for the whole share is what nodes of ours look for.
         cx.wish(Wish::Provide {
             content: ContentId(share.0),

@@ -26,6 +26,8 @@ const ASK_TIME: Duration = Duration::from_secs(5);
 const WATCH_RETRY: Duration = Duration::from_secs(30);
 /// The first pause between lookups of a share that we know nothing of; doubles up to the poll interval.
 const FIRST_POLL: Duration = Duration::from_secs(1);
+/// How many poll intervals pass between lookups of a share whose revisions are pushed to us.
+const PUSHED_POLL: u32 = 5;
 
 impl Catalogs {
     pub(super) fn start_following(&mut self, cx: &mut Cx<'_>) {
@@ -242,6 +244,7 @@ impl Catalogs {
                 known.misses = known.misses.saturating_add(1);
                 pause.min(full)
             }
+            Some(known) if known.is_pushed() => full.saturating_mul(PUSHED_POLL),
             Some(_) | None => full,
         };
         self.rng.jitter(pause)

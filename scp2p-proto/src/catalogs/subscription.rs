@@ -23,6 +23,9 @@ const HINT_BYTES_MAX: usize = 512;
 /// The same peer's refused heads of a share are reported once in this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(600);
 
+/// So many connected peers must follow a share for it to count as pushed.
+const PUSHERS_MIN: usize = 2;
+
 /// A share that we follow.
 pub(super) struct Subscription {
     pub key: ShareKey,
@@ -183,6 +186,12 @@ impl Subscription {
 
     pub(super) fn has_holders(&self) -> bool {
         !self.holders.is_empty()
+    }
+
+    /// Whether enough connected peers push new revisions for the DHT to be asked less often: one alone could
+    /// keep them back.
+    pub(super) fn is_pushed(&self) -> bool {
+        self.holders.len() >= PUSHERS_MIN
     }
 
     /// Connected peers that showed us a head of at least this number.

@@ -440,6 +440,7 @@ impl Dht {
         match answer {
             Ok(Answer::Found(found)) => {
                 if let Some(record) = found.record.filter(|record| record.key == search.key)
+                    && search.is_news(&record.value)
                     && let Ok(value) = classify(&record.key, &record.value)
                 {
                     search.take(value, cx.now.unix);

@@ -27,6 +27,8 @@ pub(super) struct Search {
     hubs: Vec<NodeKey>,
     asked: BTreeSet<NodeKey>,
     answers: u32,
+    /// The value that came last: most nodes have the same.
+    latest: Bytes,
     heads: Vec<ShareHead>,
     manifest: Option<Manifest>,
     providers: Option<Providers>,
@@ -98,6 +100,7 @@ impl Search {
             hubs,
             asked: BTreeSet::new(),
             answers: 0,
+            latest: Bytes::new(),
             heads: Vec::new(),
             manifest: None,
             providers: None,
@@ -143,6 +146,13 @@ impl Search {
         if !self.asked.remove(from) {
             self.lookup.on_failure(from);
         }
+    }
+
+    /// Whether a value is another one than that which came before it.
+    pub(super) fn is_news(&mut self, value: &Bytes) -> bool {
+        let is_news = self.latest != value;
+        self.latest = value.clone();
+        is_news
     }
 
     /// Takes a value that lies under the key; whoever wants it verifies what we cannot.

@@ -351,8 +351,14 @@ impl RoutingTable {
                 broken.unless(others.all(|other| other.contact.key != key), || {
                     alloc::format!("{key} is in bucket {index} twice")
                 });
-                broken.unless(!bucket.is_overcrowded_by(&entry.contact), || {
-                    alloc::format!("bucket {index} has too many contacts of the network of {key}")
+            }
+            let networks = bucket.entries.iter().flat_map(|entry| {
+                let networks = entry.contact.addrs.iter().filter_map(network);
+                networks.collect::<alloc::collections::BTreeSet<_>>()
+            });
+            for (network, contacts) in crate::check::counted(networks) {
+                broken.unless(contacts <= DHT_NETWORK_MAX as u64, || {
+                    alloc::format!("bucket {index} has {contacts} contacts of {network:?}")
                 });
             }
         }
@@ -363,22 +369,6 @@ impl RoutingTable {
         let mut broken = crate::check::Broken::default();
         self.check(&mut broken);
         assert_eq!(broken.into_sentences(), Vec::<alloc::string::String>::new());
-    }
-}
-
-#[cfg(any(test, feature = "check"))]
-impl Bucket {
-    fn is_overcrowded_by(&self, contact: &Contact) -> bool {
-        contact.addrs.iter().filter_map(network).any(|wanted| {
-            let networks = |entry: &Entry| {
-                entry
-                    .contact
-                    .addrs
-                    .iter()
-                    .any(|addr| network(addr) == Some(wanted))
-            };
-            self.entries.iter().filter(|entry| networks(entry)).count() > DHT_NETWORK_MAX
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{ANSWER_TIME, Peers, ROUND, SILENT, Tag, Timer, is_dialable};
+use super::{ANSWER_TIME, EXCHANGE_EVERY, PING_AFTER, Peers, ROUND, Tag, Timer, is_dialable};
 use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::io::{Dial, Host, Transport};
@@ -151,12 +151,24 @@ impl Peers {
             let silent = cx
                 .roster
                 .session(peer)
-                .is_some_and(|session| cx.now.mono.since(session.heard) > SILENT);
+                .is_some_and(|session| cx.now.mono.since(session.heard) > PING_AFTER);
             if silent && cx.roster.is_ours(peer) {
                 cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
             }
         }
         self.rng.shuffle(&mut connected);
+        let is_enough = connected.len() >= SESSIONS_WANTED;
+        if !is_enough {
+            self.find_more(cx);
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if !is_enough || self.rounds.is_multiple_of(EXCHANGE_EVERY) {
+            self.exchange(cx, &connected);
+        }
+    }
+
+    /// Asks the first of these, in random order, for peers, and offers some to the last.
+    fn exchange(&mut self, cx: &mut Cx<'_>, connected: &[NodeKey]) {
         if let Some(peer) = connected.first() {
             cx.call(
                 *peer,
@@ -171,9 +183,6 @@ impl Peers {
             let mut offer = cx.roster.own_addrs.clone();
             offer.extend(self.sample(cx, *peer, PEX_SAMPLE_MAX / 4));
             cx.call(*peer, Request::PexOffer(offer), ANSWER_TIME, Tag::Offered);
-        }
-        if connected.len() < SESSIONS_WANTED {
-            self.find_more(cx);
         }
     }
 

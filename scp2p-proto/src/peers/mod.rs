@@ -38,9 +38,14 @@ use crate::timers::Timers;
 use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
-/// How often peers are exchanged and connections are looked after.
+/// How often connections are looked after.
 const ROUND: Duration = Duration::from_secs(20);
-/// A session that was silent for so long is pinged.
+/// Who has enough sessions exchanges peers in one round out of so many.
+const EXCHANGE_EVERY: u32 = 3;
+/// A session that was silent for so long is pinged: transports notice by themselves when a peer's computer is gone, so
+/// this is for a program that hangs.
+const PING_AFTER: Duration = Duration::from_secs(180);
+/// A session that was silent for so long is closed when a call over it is not answered in time.
 const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -81,6 +86,7 @@ pub(crate) struct Peers {
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
     timers: Timers<Timer>,
+    rounds: u32,
     dials_failed: u64,
 }
 
@@ -104,6 +110,7 @@ impl Peers {
             back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
             timers: Timers::default(),
+            rounds: 0,
             dials_failed: 0,
         };
         for (table, key, value) in &saved.rows {

@@ -404,6 +404,9 @@ impl<'a> Reader<'a> {
 
     /// A key of a text-keyed map. Keys that cannot be one of ours come as an empty text.
     fn text_key(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        if let Some(text) = self.plain_text() {
+            return Ok(Cow::Borrowed(text));
+        }
         match self.peek()? {
             Type::String | Type::StringIndef => match self.raw_string(KEY_LEN_MAX)? {
                 Some(bytes) => utf8(bytes),
@@ -415,6 +418,18 @@ impl<'a> Reader<'a> {
             }
             _ => Err(DecodeError::Type),
         }
+    }
+
+    /// Reads a text of up to 23 bytes in its shortest form, as nearly all keys are written.
+    fn plain_text(&mut self) -> Option<&'a str> {
+        let at = self.decoder.position();
+        let (head @ 0x60..=0x77, rest) = self.decoder.input().get(at..)?.split_first()? else {
+            return None;
+        };
+        let len = usize::from(head & 0x1f);
+        let text = core::str::from_utf8(rest.get(..len)?).ok()?;
+        self.decoder.set_position(at + 1 + len);
+        Some(text)
     }
 
     /// A byte string of at most `max` bytes.

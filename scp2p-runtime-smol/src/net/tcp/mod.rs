@@ -39,6 +39,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 /// How often it asks.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// After so many questions without an answer the connection is lost.
+const KEEPALIVE_TRIES: u32 = 3;
 
 /// What the driver tells a link's task. Not bounded as a queue, because frames are bounded by
 /// the room that the task gave, grants by the bytes it read.
@@ -345,7 +347,8 @@ async fn secure(
     let socket = SockRef::from(stream.get_ref());
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL);
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_TRIES);
     // Both only improve a connection that works without them.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
