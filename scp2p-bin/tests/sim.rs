@@ -62,6 +62,28 @@ fn a_scenario_is_reported_in_lines_of_json_and_on_a_page() {
 }
 
 #[test]
+fn each_step_is_traced_and_the_same_each_time() {
+    let folder = tempfile::tempdir().expect("temp");
+    fs::write(folder.path().join("small.toml"), SMALL.replace("<b>", "b")).expect("written");
+    let traced = |name: &str| {
+        let args = ["--scenario", "small.toml", "--json", "--trace", name];
+        let output = in_folder(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let trace = fs::read_to_string(folder.path().join(name)).expect("the trace is there");
+        let summary = stdout(&output).lines().last().map(serde_json::from_str);
+        let summary: Value = summary.expect("there is a summary").expect("it is JSON");
+        assert_eq!(summary["steps"], trace.lines().count());
+        trace
+    };
+    let (one, other) = (traced("one"), traced("other"));
+    assert_eq!(one, other);
+    assert!(
+        one.lines()
+            .any(|line| line.contains(" b ") && line.contains("-> Commit("))
+    );
+}
+
+#[test]
 fn several_seeds_are_reported_in_their_order() {
     let folder = tempfile::tempdir().expect("temp");
     fs::write(folder.path().join("small.toml"), SMALL.replace("<b>", "b")).expect("written");

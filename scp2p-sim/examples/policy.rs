@@ -15,6 +15,7 @@ fn main() {
         profile: Profile::Mobile,
         villains_percent: 0,
         nat: NatMix::Open,
+        unresponsive_percent: 0,
         faults: false,
     };
     println!("poll interval   updates   p50 ms   p95 ms   MiB sent");

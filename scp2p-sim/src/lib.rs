@@ -19,4 +19,4 @@ mod world;
 
 pub use report::Report;
 pub use scenario::Scenario;
-pub use world::{Progress, run, run_with};
+pub use world::{Progress, Step, run, run_traced, run_with};

@@ -55,6 +55,7 @@ fn churn50(seed: u64) -> Scenario {
         profile: Profile::Ipfs,
         villains_percent: 0,
         nat: NatMix::Open,
+        unresponsive_percent: 0,
         faults: false,
     };
     generate(seed, &options)

@@ -156,6 +156,7 @@ mod tests {
             profile: Profile::Harsh,
             villains_percent: 20,
             nat: NatMix::Mixed,
+            unresponsive_percent: 0,
             faults: true,
         };
         let scenario = generate(3, &options);

@@ -63,6 +63,7 @@ fn seeds() {
             profile: Profile::ALL[seed as usize % 5],
             villains_percent: 20,
             nat: NatMix::ALL[seed as usize % 3],
+            unresponsive_percent: 0,
             faults: true,
         };
         let scenario = generate(seed, &options);

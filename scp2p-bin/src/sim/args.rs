@@ -73,6 +73,10 @@ pub struct SimArgs {
     #[argh(option, arg_name = "mix")]
     pub nat: Option<NatMix>,
 
+    /// nodes of each hundred that hang at a time, 0% to 100%; default none
+    #[argh(option, arg_name = "percent")]
+    pub unresponsive: Option<Percent>,
+
     /// networks, disks and clocks without faults, and nobody crashes
     #[argh(switch)]
     pub no_faults: bool,
@@ -96,6 +100,10 @@ pub struct SimArgs {
     /// write a page with plots; for a single run
     #[argh(option, arg_name = "file")]
     pub page: Option<PathBuf>,
+
+    /// write all that went into and came out of each host, a line for each input; for a single run
+    #[argh(option, arg_name = "file")]
+    pub trace: Option<PathBuf>,
 }
 
 /// A span in hours with up to six decimals.
@@ -222,8 +230,10 @@ impl Plan {
             (None, None, Source::File(scenario)) => Seeds::one(scenario.seed),
             (None, None, Source::Made(_) | Source::Ready(_)) => Seeds::one(1),
         };
-        if args.page.is_some() && !seeds.is_one() {
-            return Err(SimError::PageOfMany.into());
+        for (option, file) in [("--page", &args.page), ("--trace", &args.trace)] {
+            if file.is_some() && !seeds.is_one() {
+                return Err(SimError::FileOfMany(option).into());
+            }
         }
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let jobs = args.jobs.unwrap_or(cores.min(JOBS_MAX));
@@ -299,6 +309,7 @@ fn options(args: &SimArgs) -> Result<Options, SimError> {
         profile: args.profile.unwrap_or_default(),
         villains_percent: percent,
         nat: args.nat.unwrap_or_default(),
+        unresponsive_percent: args.unresponsive.map_or(0, |percent| percent.0),
         faults: !args.no_faults,
     })
 }
@@ -311,6 +322,7 @@ fn read(path: &Path, args: &SimArgs) -> Result<Source, Failure> {
         ("--profile", args.profile.is_some()),
         ("--villains", args.villains.is_some()),
         ("--nat", args.nat.is_some()),
+        ("--unresponsive", args.unresponsive.is_some()),
         ("--no-faults", args.no_faults),
     ] {
         if given {
@@ -420,6 +432,7 @@ mod tests {
         for (words, says) in [
             (&["--seed", "1", "--seeds", "1..2"][..], "--seeds"),
             (&["--seeds", "1..3", "--page", "x"], "--page"),
+            (&["--seeds", "1..3", "--trace", "x"], "--trace"),
             (&["--scenario", "smoke", "--nodes", "5"], "--nodes"),
             (&["--nodes", "0"], "--nodes"),
             (&["--nodes", "1900", "--villains", "20%"], "2280"),

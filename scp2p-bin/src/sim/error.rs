@@ -13,8 +13,8 @@ use crate::output;
 pub enum SimError {
     /// A seed and a range of seeds.
     SeedAndSeeds,
-    /// A page of several runs.
-    PageOfMany,
+    /// A file that is of one run, for several.
+    FileOfMany(&'static str),
     /// An option that a scenario says already.
     WithScenario(&'static str),
     /// A number out of range.
@@ -48,6 +48,8 @@ pub enum SimError {
         seed: u64,
         /// What this process showed and the other one did.
         digests: [String; 2],
+        /// The first step that differs, if it did again: here and there.
+        first: Option<[String; 2]>,
     },
     /// The second process cannot be run.
     SecondProcess(io::Error),
@@ -60,7 +62,7 @@ impl SimError {
     pub fn is_misuse(&self) -> bool {
         match self {
             SimError::SeedAndSeeds
-            | SimError::PageOfMany
+            | SimError::FileOfMany(_)
             | SimError::WithScenario(_)
             | SimError::OutOfRange { .. }
             | SimError::Nodes { .. }
@@ -77,9 +79,10 @@ impl fmt::Display for SimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SimError::SeedAndSeeds => f.write_str("choose one of --seed and --seeds"),
-            SimError::PageOfMany => {
-                f.write_str("--page is for a single run; choose one with --seed instead of --seeds")
-            }
+            SimError::FileOfMany(option) => write!(
+                f,
+                "{option} is for a single run; choose one with --seed instead of --seeds"
+            ),
             SimError::WithScenario(option) => write!(
                 f,
                 "{option} does not go with --scenario, which says it already; leave out one of them"
@@ -104,12 +107,24 @@ impl fmt::Display for SimError {
             SimError::NotDeterministic {
                 seed,
                 digests: [here, there],
-            } => write!(
-                f,
-                "two runs of seed {seed} differ, which is a defect of the simulator: {} here, {} in another process",
-                output::short(here),
-                output::short(there)
-            ),
+                first,
+            } => {
+                write!(
+                    f,
+                    "two runs of seed {seed} differ, which is a defect of the simulator: {} here, {} in another process",
+                    output::short(here),
+                    output::short(there)
+                )?;
+                match first {
+                    Some([here, there]) => write!(
+                        f,
+                        "; they differ first at\n  here   {}\n  there  {}",
+                        output::shown(here),
+                        output::shown(there)
+                    ),
+                    None => f.write_str("; run a third time they did the same"),
+                }
+            }
             SimError::SecondProcess(error) => {
                 write!(f, "the second process cannot be run: {error}")
             }

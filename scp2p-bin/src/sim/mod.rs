@@ -33,7 +33,7 @@ pub fn run(args: &SimArgs) -> Result<(), Failure> {
     let plan = Plan::new(args)?;
     let many = !plan.seeds.is_one();
     let mut failed = 0;
-    runs::run(&plan, |report| {
+    runs::run(&plan, args.trace.as_deref(), |report| {
         tell::report(&report, many, args.json)?;
         if let Some(path) = &args.page {
             write(path, &report.page())?;

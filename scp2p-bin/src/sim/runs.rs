@@ -1,32 +1,34 @@
 //! One run, or many at a time.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 
-use scp2p_sim::Report;
+use scp2p_sim::{Report, Scenario};
 
 use super::args::Plan;
 use super::tell::Bar;
 use crate::failure::Failure;
 
-/// Runs the plan's seeds and hands over their reports in the order of the seeds, whatever order they end in.
+/// Runs the plan's seeds and hands over their reports in the order of the seeds, whatever order they end in. Of a
+/// single one each step is written into `trace`.
 ///
 /// # Errors
 /// The first that `take` returns; runs that have begun then end first.
 pub fn run(
     plan: &Plan,
+    trace: Option<&Path>,
     mut take: impl FnMut(Report) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     if plan.seeds.is_one() {
-        return plan.seeds.iter().try_for_each(|seed| {
-            let bar = Bar::of_run();
-            let report =
-                scp2p_sim::run_with(&plan.scenario(seed), &mut |progress| bar.at(progress));
-            drop(bar);
-            take(report)
-        });
+        return plan
+            .seeds
+            .iter()
+            .try_for_each(|seed| take(one(&plan.scenario(seed), trace)?));
     }
     let bar = Bar::of_runs(plan.seeds.count());
     let todo = Mutex::new(plan.seeds.iter());
@@ -63,4 +65,23 @@ pub fn run(
         }
         Ok(())
     })
+}
+
+fn one(scenario: &Scenario, trace: Option<&Path>) -> Result<Report, Failure> {
+    let Some(path) = trace else {
+        let bar = Bar::of_run();
+        return Ok(scp2p_sim::run_with(scenario, &mut |progress| {
+            bar.at(progress);
+        }));
+    };
+    let failed = |error| Failure::File(path.to_owned(), error);
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    let mut written = Ok(());
+    let report = scp2p_sim::run_traced(scenario, &mut |step| {
+        if written.is_ok() {
+            written = writeln!(file, "{step}");
+        }
+    });
+    written.and_then(|()| file.flush()).map_err(failed)?;
+    Ok(report)
 }

@@ -6,6 +6,7 @@ mod faults;
 pub use churn::{Profile, UnknownProfile};
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::choices::Choices;
@@ -24,6 +25,8 @@ pub struct Options {
     pub villains_percent: u32,
     /// Where hosts are.
     pub nat: NatMix,
+    /// So many of a hundred nodes, ever others, hang for ten minutes and more: who knows them gets no answer.
+    pub unresponsive_percent: u32,
     /// Whether networks, disks, clocks and hosts have faults.
     pub faults: bool,
 }
@@ -77,12 +80,39 @@ impl FromStr for NatMix {
 
 /// Hosts that the others start from.
 const HUBS: u32 = 3;
+/// In each such span an unresponsive node hangs once.
+const HANGS_EVERY: Span = Span::secs(2400);
 /// The healed part of a run.
 const HEALED_MAX: Span = Span::secs(1800);
 
 /// The scenario of a seed.
 pub fn generate(seed: u64, options: &Options) -> Scenario {
     from_choices(seed, options, &mut Choices::from_seed(seed))
+}
+
+/// The scenario of a seed by which the options are drawn too, see [`Options::draw`].
+pub fn drawn(seed: u64, nodes: RangeInclusive<u32>) -> Scenario {
+    let mut choices = Choices::from_seed(seed);
+    let options = Options::draw(nodes, &mut choices);
+    from_choices(seed, &options, &mut choices)
+}
+
+impl Options {
+    /// Options for a world of some minutes: few nodes more often than many, as small worlds show as much and show it sooner.
+    pub fn draw(nodes: RangeInclusive<u32>, choices: &mut Choices<'_>) -> Options {
+        let (least, most) = (u64::from(*nodes.start()), u64::from(*nodes.end()));
+        let part = choices.one_of([9, 9, 9, 9, 9, 9, 9, 4, 2, 1]);
+        let most = most.saturating_sub(least) / part + least;
+        Options {
+            nodes: choices.between(least, most) as u32,
+            length: Span::secs(choices.one_of([600, 300, 450])),
+            profile: choices.one_of(Profile::ALL),
+            villains_percent: choices.one_of([20, 0, 50]) as u32,
+            nat: choices.one_of(NatMix::ALL),
+            unresponsive_percent: choices.one_of([0, 0, 25]) as u32,
+            faults: choices.percent(85),
+        }
+    }
 }
 
 /// A scenario by choices from anywhere; `seed` feeds what a scenario leaves to chance.
@@ -104,6 +134,7 @@ pub fn from_choices(seed: u64, options: &Options, choices: &mut Choices<'_>) -> 
     made.hosts();
     made.work();
     made.churn();
+    made.unresponsive();
     made.villains();
     if options.faults {
         made.faults();
@@ -333,6 +364,23 @@ impl Made<'_, '_> {
         }
     }
 
+    /// All but the hubs take turns, so that those that hang are new ones again and again.
+    fn unresponsive(&mut self) {
+        let span = Span(HANGS_EVERY.0 / 100 * u64::from(self.options.unresponsive_percent));
+        if span.0 == 0 {
+            return;
+        }
+        let heal = self.scenario.heal.0;
+        for number in HUBS.min(self.options.nodes)..self.options.nodes {
+            let mut at = self.choices.below(HANGS_EVERY.0);
+            while at < heal {
+                let span = Span(span.0.min(heal - at));
+                self.event(Span(at), &format!("n{number}"), Action::Suspend { span });
+                at += HANGS_EVERY.0;
+            }
+        }
+    }
+
     fn villains(&mut self) {
         let count = (self.options.nodes * self.options.villains_percent).div_ceil(100);
         for number in 0..count {
@@ -364,6 +412,7 @@ mod tests {
             profile: Profile::Harsh,
             villains_percent: 20,
             nat: NatMix::Mixed,
+            unresponsive_percent: 10,
             faults: true,
         }
     }

@@ -1,7 +1,7 @@
 //! What a run did, as one number.
 
 use scp2p_proto::io::{Input, LinkEvent, Output};
-use scp2p_proto::storage::{Loaded, RowOp};
+use scp2p_proto::storage::{Load, Loaded, RowOp};
 use scp2p_proto::time::{Now, Time};
 
 use crate::id::HostId;
@@ -26,8 +26,13 @@ impl Digest {
                 self.numbers([3, id.0, bytes.len() as u64]);
                 self.hasher.update(bytes);
             }
-            Input::Tick
-            | Input::Command(..)
+            Input::Loaded(id, Ok(Loaded::Row(Some(bytes)))) => {
+                self.numbers([8, id.0, bytes.len() as u64]);
+                self.hasher.update(bytes);
+            }
+            Input::Committed(id, Ok(())) => self.numbers([9, id.0]),
+            Input::Tick => self.numbers([10]),
+            Input::Command(..)
             | Input::Link(..)
             | Input::Loaded(..)
             | Input::Written(..)
@@ -63,8 +68,14 @@ impl Digest {
                     self.hasher.update(value.map_or(&[], |value| value));
                 }
             }
+            Output::Load(id, Load::Row(table, key)) => {
+                self.numbers([11, id.0, *table as u64, key.len() as u64]);
+                self.hasher.update(key);
+            }
+            Output::Grant(link, lane, bytes) => {
+                self.numbers([12, link.0, *lane as u64, u64::from(*bytes)]);
+            }
             Output::Dial(..)
-            | Output::Grant(..)
             | Output::Close(..)
             | Output::Load(..)
             | Output::Done(..)

@@ -43,6 +43,8 @@ pub(super) struct Host {
     pub(super) up_since: Time,
     /// Inputs that wait for the host to wake up, if it sleeps.
     pub(super) asleep: Option<Vec<Input>>,
+    /// When it wakes up, if it sleeps.
+    pub(super) sleeps_until: Time,
     /// When the store is done with the commits that it has.
     pub(super) store_free: Time,
     /// The newest soft commit that is not durable yet.

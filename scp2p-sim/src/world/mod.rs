@@ -5,6 +5,7 @@ mod digest;
 mod host;
 mod oracle;
 mod script;
+mod trace;
 mod workload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,8 @@ use crate::net::{self, Network, Stop};
 use crate::report::{Report, SAMPLES_MAX, Sample, Spread, Traffic, Violation};
 use crate::scenario::{Scenario, Span};
 use crate::villain::{self, Knowledge, Target};
+
+pub use self::trace::Step;
 
 /// Soft commits are durable after this, as the runtime has it.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -62,6 +65,17 @@ pub fn run(scenario: &Scenario) -> Report {
 pub fn run_with(scenario: &Scenario, progress: &mut dyn FnMut(Progress)) -> Report {
     let mut world = World::new(scenario);
     while world.step(progress) {}
+    world.report()
+}
+
+/// Runs a scenario and tells each step. It takes a few times as long as [`run`].
+///
+/// # Panics
+/// As [`run`] does.
+pub fn run_traced(scenario: &Scenario, trace: &mut dyn FnMut(Step)) -> Report {
+    let mut world = World::new(scenario);
+    world.trace = Some(trace);
+    while world.step(&mut |_| {}) {}
     world.report()
 }
 
@@ -118,6 +132,7 @@ struct World<'a> {
     downloads_begun: u64,
     lookups: oracle::Lookups,
     bytes: u64,
+    trace: Option<&'a mut dyn FnMut(Step)>,
 }
 
 impl<'a> World<'a> {
@@ -146,6 +161,7 @@ impl<'a> World<'a> {
                 rng,
                 wake: None,
                 asleep: None,
+                sleeps_until: Time(0),
                 up_since: Time(0),
                 store_free: Time(0),
                 soft: None,
@@ -187,6 +203,7 @@ impl<'a> World<'a> {
             downloads_begun: 0,
             lookups: oracle::Lookups::default(),
             bytes: 0,
+            trace: None,
         };
         world.plan();
         world
@@ -262,6 +279,8 @@ impl<'a> World<'a> {
             }
             Due::Pursue(host) => self.pursue(host),
             Due::Start(host) => self.start(host),
+            // It may have been woken, and sleep anew, since that was planned.
+            Due::WakeUp(host) if self.hosts[host.index()].sleeps_until > at => {}
             Due::WakeUp(host) => self.wake_up(host),
         }
         while let Some((host, input)) = self.ready.pop_front() {
@@ -425,11 +444,21 @@ impl<'a> World<'a> {
         }
         let now = at.clock.now(self.now);
         self.digest.input(self.now, now, host, &input);
+        let mut begun = self
+            .trace
+            .is_some()
+            .then(|| trace::Begun::new(self.steps, Span(self.now.0), &at.spec.name, &input));
         program.handle(now, input);
         let mut outputs = Vec::new();
         while let Some(output) = program.poll_output() {
             self.digest.output(host, &output);
+            if let Some(begun) = &mut begun {
+                begun.output(&output);
+            }
             outputs.push(output);
+        }
+        if let (Some(trace), Some(begun)) = (&mut self.trace, begun) {
+            trace(begun.end());
         }
         self.check_step(host, now);
         for output in outputs {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scp2p_proto::id::{ManifestId, NodeKey, ShareId};
-use scp2p_proto::record::Manifest;
+use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeKey, ShareId};
+use scp2p_proto::record::{Manifest, head_key, providers_key};
 use scp2p_proto::storage::{Batch, Load, PartRef, RowOp, Table};
-use scp2p_proto::time::Now;
-use scp2p_proto::view::{DownloadState, Subject};
+use scp2p_proto::time::{Now, Time};
+use scp2p_proto::view::{Cause, DownloadState, LookupKind, Subject};
 
 use super::World;
 use super::workload::{Begun, ShareName, Wanted};
@@ -17,9 +17,14 @@ use crate::scenario::Span;
 /// At this a peer is no longer dealt with.
 const SCORE_BANNED: i32 = -60;
 
-/// A node's whole state is looked at after each input of this number, which is no multiple of anything that nodes do.
-/// Looking at it takes some ten times as long as working an input off.
-const CHECK_EVERY: u64 = 17;
+/// A node's whole state is looked at after each input of this number, which is no multiple of anything that nodes do, in
+/// a world of more than [`SMALL`] hosts: what that takes grows with what the node knows.
+const CHECK_EVERY: u64 = 101;
+/// In a world of so many hosts it is looked at after each input.
+const SMALL: usize = 10;
+
+/// After this a share's head and providers are in the DHT.
+const ANNOUNCED: Span = Span::secs(60);
 
 /// What oracles remember.
 #[derive(Debug, Default)]
@@ -30,6 +35,10 @@ pub(super) struct Oracle {
     pub(super) pairs: BTreeSet<(HostId, HostId)>,
     /// Lookups of each host that were counted already.
     counted: BTreeMap<HostId, (u32, u64)>,
+    /// What can be looked up, and since when.
+    known: BTreeMap<DhtKey, Time>,
+    /// When lookups were last counted.
+    counted_at: Time,
 }
 
 /// Lookups in the DHT of all hosts.
@@ -76,7 +85,7 @@ impl World<'_> {
         {
             let what = format!("{why:?} is due at {deadline:?}, and it is {:?}", now.mono);
             self.violate("a deadline is in the future", &[host], what);
-        } else if self.steps.is_multiple_of(CHECK_EVERY) {
+        } else if self.hosts.len() <= SMALL || self.steps.is_multiple_of(CHECK_EVERY) {
             for what in node.check() {
                 self.violate("a node's state is in order", &[host], what);
             }
@@ -229,8 +238,18 @@ impl World<'_> {
         }
     }
 
-    /// Counts the lookups that ended since the last time.
+    /// A share has its first revision.
+    pub(super) fn can_be_looked_up(&mut self, share: ShareId) {
+        for key in [head_key(&share), providers_key(&ContentId(share.0))] {
+            self.oracle.known.entry(key).or_insert(self.now);
+        }
+    }
+
+    /// Counts the lookups that ended since the last time. One that found nothing counts only if what it was after had
+    /// been announced for a while.
     pub(super) fn collect_lookups(&mut self) {
+        let since = Time(self.oracle.counted_at.0.saturating_sub(ANNOUNCED.0));
+        self.oracle.counted_at = self.now;
         for host in &self.hosts {
             let Some(node) = host.node() else {
                 continue;
@@ -244,11 +263,54 @@ impl World<'_> {
                     continue;
                 }
                 *last = lookup.number;
+                let is_early = match lookup.kind {
+                    LookupKind::Head | LookupKind::Providers => {
+                        let known = self.oracle.known.get(&lookup.key);
+                        known.is_none_or(|known| *known > since)
+                    }
+                    LookupKind::Manifest
+                    | LookupKind::Provide
+                    | LookupKind::Store
+                    | LookupKind::Refresh => false,
+                };
+                if is_early && !lookup.found {
+                    continue;
+                }
                 self.lookups.ended += 1;
                 self.lookups.found += u64::from(lookup.found);
                 self.lookups.took_ms.push(lookup.took.as_millis() as u64);
                 self.lookups.hops.push(u64::from(lookup.hops));
             }
+        }
+    }
+
+    /// Each node names a cause for everything unfinished.
+    pub(super) fn check_causes(&mut self) {
+        let nodes = self
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host.id, host.node()?)));
+        let mut silent: Vec<(HostId, Subject)> = Vec::new();
+        for (host, node) in nodes {
+            let downloads = node.downloads().into_iter();
+            let downloads = downloads
+                .filter(|view| view.state != DownloadState::Finished)
+                .map(|view| Subject::Download(view.id));
+            let subscriptions = node.subscriptions().into_iter();
+            let subscriptions = subscriptions.map(|view| Subject::Subscription(view.id));
+            let peers = node.peers().into_iter();
+            let peers = peers.map(|view| Subject::Peer(view.key));
+            let unfinished = downloads.chain(subscriptions).chain(peers);
+            let has_cause = |subject: &Subject| {
+                let causes = node.why(*subject);
+                !causes.is_empty() && !causes.contains(&Cause::Unknown)
+            };
+            let without = unfinished.filter(|subject| !has_cause(subject));
+            silent.extend(without.map(|subject| (host, subject)));
+        }
+        for (host, subject) in silent {
+            let what = format!("{subject:?}");
+            self.violate("everything unfinished has a cause", &[host], what);
         }
     }
 

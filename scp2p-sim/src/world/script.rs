@@ -147,9 +147,9 @@ impl World<'_> {
         let at = &mut self.hosts[host.index()];
         if at.is_up() {
             at.asleep = Some(Vec::new());
+            at.sleeps_until = self.now + span.duration();
+            self.agenda.push(at.sleeps_until, Due::WakeUp(host));
             self.network.pause(self.now, host, true);
-            self.agenda
-                .push(self.now + span.duration(), Due::WakeUp(host));
         }
     }
 
@@ -166,6 +166,8 @@ impl World<'_> {
         // What its user wanted while it slept.
         self.pursue(host);
         self.network_effects();
+        // What its user came to want meanwhile.
+        self.agenda.push(self.now, Due::Pursue(host));
     }
 
     /// A user pauses the newest download, or goes on with the newest that is paused.
@@ -282,6 +284,7 @@ impl World<'_> {
     /// Measures the run.
     pub(super) fn sample(&mut self) {
         self.collect_lookups();
+        self.check_causes();
         let mut sample = Sample {
             at: Span(self.now.0),
             lookups: self.lookups.ended,

@@ -435,6 +435,7 @@ impl World<'_> {
         share.times_published = share.times_made;
         let first = share.link.replace(link).is_none();
         if first {
+            self.can_be_looked_up(id);
             // Others may have waited for its link.
             for number in 0..self.hosts.len() {
                 self.agenda.push(now, Due::Pursue(HostId(number as u32)));
