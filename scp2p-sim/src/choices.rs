@@ -32,6 +32,14 @@ impl<'a> Choices<'a> {
         }
     }
 
+    /// Whether all that follows is the same choice, because there were bytes and none are left.
+    pub fn is_spent(&self) -> bool {
+        match &self.source {
+            Source::Seed(_) => false,
+            Source::Bytes(bytes) => bytes.is_empty(),
+        }
+    }
+
     /// A number below `n`; 0 for an `n` of 0.
     pub fn below(&mut self, n: u64) -> u64 {
         match &mut self.source {

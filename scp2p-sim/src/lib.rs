@@ -7,6 +7,8 @@
 pub mod agenda;
 pub mod choices;
 pub mod disk;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod generate;
 pub mod id;
 pub mod net;
