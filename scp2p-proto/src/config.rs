@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+#[cfg(feature = "planted")]
+use crate::planted::Bug;
 use crate::wire::{BootstrapAddr, Capabilities};
 
 /// Settings of a node. [`Config::default`] is what the command uses.
@@ -31,6 +33,9 @@ pub struct Config {
     pub uploads_per_peer_max: u32,
     /// Files downloaded at a time.
     pub files_at_once_max: u32,
+    /// The deliberate bug that the node has, if any.
+    #[cfg(feature = "planted")]
+    pub planted: Option<Bug>,
 }
 
 impl Default for Config {
@@ -47,6 +52,8 @@ impl Default for Config {
             item_records_max: 64,
             uploads_per_peer_max: 4,
             files_at_once_max: 64,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }

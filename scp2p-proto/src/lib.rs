@@ -76,6 +76,10 @@ mod node;
 pub mod path;
 mod peers;
 mod pending;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod record;
 pub mod rng;
 pub mod session;

@@ -18,6 +18,7 @@ use crate::io::{Input, Output};
 use crate::keys::Keys;
 use crate::peers::Peers;
 use crate::pending::{Call, CallId, Pending};
+use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::session::{SessionEvent, Sessions, Ticket};
 use crate::storage::{Batch, Saved, StoreError};
@@ -28,7 +29,7 @@ use crate::view::{
     Cause, DownloadView, PeerView, ShareView, Stats, Status, Subject, SubscriptionView,
 };
 use crate::wire::{Answer, AnswerError, Envelope, Request};
-use crate::wish::Wish;
+use crate::wish::{Conduct, Wish};
 
 /// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
 /// [crate documentation](crate).
@@ -437,7 +438,7 @@ impl Node {
             // What was asked over the lesser of two sessions is asked again over the other.
             if self.sessions.roster().is_callable(&key) {
                 self.send(call);
-            } else {
+            } else if !planted::has(&self.config, Bug::LostCallsKept) {
                 self.end_call(call, Err(CallError::Lost), Receipt::NONE);
             }
         }
@@ -631,6 +632,9 @@ impl Node {
         let peer = call.peer;
         if self.sessions.roster().is_callable(&peer) {
             self.peers.on_timeout(cx!(self), peer);
+            if planted::has(&self.config, Bug::SlowIsCorrupt) {
+                self.peers.judge(cx!(self), peer, Conduct::Corrupt);
+            }
         }
         self.end_call(id, Err(CallError::TimedOut), Receipt::NONE);
     }

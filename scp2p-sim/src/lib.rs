@@ -21,4 +21,6 @@ mod world;
 
 pub use report::Report;
 pub use scenario::Scenario;
+#[cfg(feature = "planted")]
+pub use world::run_planted;
 pub use world::{Progress, Step, run, run_traced, run_with};

@@ -14,6 +14,7 @@ use crate::id::{ContentId, NodeKey, OpId, ShareId};
 use crate::limits::{
     HEADS_MAX, SHARE_DIALS_MAX, SHARE_DIALS_TOTAL_MAX, SUBSCRIPTIONS_MAX, WATCH_TIME,
 };
+use crate::planted::{self, Bug};
 use crate::record::{Providers, ShareHead, ShareLink, head_key, providers_key};
 use crate::storage::{IndexOp, Table};
 use crate::time::Time;
@@ -232,6 +233,9 @@ impl Catalogs {
         if again {
             return self.look(cx, share);
         }
+        if planted::has(cx.config, Bug::LookupOnce) {
+            return;
+        }
         let pause = self.poll_pause(cx, &share);
         self.timers.set(Timer::Poll(share), cx.now.mono + pause);
     }
@@ -273,7 +277,9 @@ impl Catalogs {
     /// A node of ours was asked with the list of shares when its session came up; a deployed peer
     /// answers for its own part of the DHT.
     pub(super) fn reached(&mut self, cx: &mut Cx<'_>, share: ShareId, outcome: &Outcome) {
-        self.reaching = self.reaching.saturating_sub(1);
+        if !planted::has(cx.config, Bug::ReachesLeak) {
+            self.reaching = self.reaching.saturating_sub(1);
+        }
         let Some(subscription) = self.subscriptions.get_mut(&share) else {
             return;
         };
@@ -332,7 +338,8 @@ impl Catalogs {
         let held = subscription
             .revision
             .as_ref()
-            .map(|revision| &revision.head);
+            .map(|revision| &revision.head)
+            .filter(|_| !planted::has(cx.config, Bug::OlderHead));
         let candidates = &mut subscription.candidates;
         let verdict = candidates.offer(cx.now.mono, &subscription.key, held, head, from);
         match verdict {

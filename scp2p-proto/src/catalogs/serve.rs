@@ -9,6 +9,7 @@ use super::{Catalogs, Tag};
 use crate::cx::{Cx, Outcome};
 use crate::id::{ManifestId, NodeKey, ShareId};
 use crate::limits::{IDS_MAX, PAYLOAD_MAX};
+use crate::planted::{self, Bug};
 use crate::session::Ticket;
 use crate::storage::{Load, Loaded, Table};
 use crate::wire::{Answer, HeadAnnounce, PublicShareSummary};
@@ -19,6 +20,9 @@ const SUMMARY_BYTES: usize = 512;
 impl Catalogs {
     pub(crate) fn on_get_manifest(&mut self, cx: &mut Cx<'_>, ticket: Ticket, id: ManifestId) {
         if !self.keeps(&id) {
+            if planted::has(cx.config, Bug::RequestUnanswered) {
+                return drop(ticket);
+            }
             return cx.refuse(ticket, NOT_FOUND);
         }
         if let Some(bytes) = self.cache.get(&id) {

@@ -8,6 +8,7 @@ use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
+use crate::planted::{self, Bug};
 use crate::session::{DialPlan, Ticket};
 use crate::time::UnixTime;
 use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
@@ -137,7 +138,9 @@ impl Peers {
     /// Looks after the connections: pings the silent, exchanges peers, finds new ones.
     pub(super) fn round(&mut self, cx: &mut Cx<'_>) {
         let next = self.rng.jitter(ROUND);
-        self.timers.set(Timer::Round, cx.now.mono + next);
+        if !planted::has(cx.config, Bug::RoundForgotten) {
+            self.timers.set(Timer::Round, cx.now.mono + next);
+        }
         self.forget_pauses(cx.now.mono);
         self.own.forget_votes(cx.now.mono, cx.roster);
         self.show_own_addrs(cx);

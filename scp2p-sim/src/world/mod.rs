@@ -16,6 +16,8 @@ use scp2p_proto::config::Config;
 use scp2p_proto::id::{CommitId, DownloadId, LinkId};
 use scp2p_proto::io::{HostEvent, Input, LinkEvent, Output, Transport};
 use scp2p_proto::keys::Keys;
+#[cfg(feature = "planted")]
+use scp2p_proto::planted::Bug;
 use scp2p_proto::rng::Rng;
 use scp2p_proto::storage::{Batch, Load, StoreError};
 use scp2p_proto::time::Time;
@@ -65,6 +67,7 @@ pub fn run(scenario: &Scenario) -> Report {
 pub fn run_with(scenario: &Scenario, progress: &mut dyn FnMut(Progress)) -> Report {
     let mut world = World::new(scenario);
     while world.step(progress) {}
+    world.judge();
     world.report()
 }
 
@@ -76,6 +79,24 @@ pub fn run_traced(scenario: &Scenario, trace: &mut dyn FnMut(Step)) -> Report {
     let mut world = World::new(scenario);
     world.trace = Some(trace);
     while world.step(&mut |_| {}) {}
+    world.judge();
+    world.report()
+}
+
+/// Runs a scenario in which all nodes have a bug, until something is not as it should be.
+///
+/// # Panics
+/// As [`run`] does.
+#[cfg(feature = "planted")]
+pub fn run_planted(scenario: &Scenario, bug: Bug) -> Report {
+    let mut world = World::new(scenario);
+    world.planted = Some(bug);
+    while world.step(&mut |_| {}) {
+        if !world.violations.is_empty() {
+            return world.report();
+        }
+    }
+    world.judge();
     world.report()
 }
 
@@ -133,6 +154,9 @@ struct World<'a> {
     lookups: oracle::Lookups,
     bytes: u64,
     trace: Option<&'a mut dyn FnMut(Step)>,
+    /// The bug that all nodes have.
+    #[cfg(feature = "planted")]
+    planted: Option<Bug>,
 }
 
 impl<'a> World<'a> {
@@ -204,6 +228,8 @@ impl<'a> World<'a> {
             lookups: oracle::Lookups::default(),
             bytes: 0,
             trace: None,
+            #[cfg(feature = "planted")]
+            planted: None,
         };
         world.plan();
         world
@@ -338,6 +364,10 @@ impl<'a> World<'a> {
     fn config(&self, host: HostId) -> Config {
         let at = &self.hosts[host.index()];
         let mut config = at.config();
+        #[cfg(feature = "planted")]
+        {
+            config.planted = self.planted;
+        }
         for name in &at.spec.bootstrap {
             let Some(peer) = self.names.get(name.as_str()) else {
                 continue;
@@ -606,7 +636,6 @@ impl<'a> World<'a> {
     }
 
     fn report(mut self) -> Report {
-        self.judge();
         for host in &self.hosts {
             for (table, key, value) in host.disk.rows() {
                 self.digest.bytes(table.name().as_bytes());

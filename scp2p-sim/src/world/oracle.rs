@@ -12,10 +12,10 @@ use super::World;
 use super::workload::{Begun, ShareName, Wanted};
 use crate::id::HostId;
 use crate::report::{Spread, VIOLATIONS_MAX, Violation};
-use crate::scenario::Span;
+use crate::scenario::{Action, Span};
 
 /// At this a peer is no longer dealt with.
-const SCORE_BANNED: i32 = -60;
+const SCORE_BANNED: i32 = -50;
 
 /// A node's whole state is looked at after each input of this number, which is no multiple of anything that nodes do, in
 /// a world of more than [`SMALL`] hosts: what that takes grows with what the node knows.
@@ -232,10 +232,23 @@ impl World<'_> {
 
     /// A download gave up.
     pub(super) fn failed_download(&mut self, host: HostId, begun: &Begun, reason: &str) {
+        let what = format!("{}: {reason}", begun.name.name);
         if self.now >= self.scenario.heal.time() && self.must_finish(host, begun) {
-            let what = format!("{}: {reason}", begun.name.name);
             self.violate("no download fails in a healed world", &[host], what);
+        } else if !self.may_fail(host) {
+            let rule = "no download fails unless a disk or a villain is to blame";
+            self.violate(rule, &[host], what);
         }
+    }
+
+    /// Whether something may go wrong for good at a host: its disk has faults, or there are villains.
+    fn may_fail(&self, host: HostId) -> bool {
+        let spec = &self.hosts[host.index()].spec;
+        let has_errors = spec.disk.read_error_ppm > 0 || spec.disk.write_error_ppm > 0;
+        let is_filled = self.scenario.events.iter().any(|event| {
+            event.host == spec.name && matches!(event.action, Action::DiskFull { .. })
+        });
+        has_errors || is_filled || self.hosts.iter().any(super::Host::is_villain)
     }
 
     /// A share has its first revision.

@@ -447,7 +447,17 @@ impl World<'_> {
     pub(super) fn told(&mut self, host: HostId, event: &Event) {
         let now = self.now;
         match event {
-            Event::ManifestUpdated { share, seq, .. } => {
+            Event::ManifestUpdated {
+                share,
+                seq,
+                manifest,
+            } => {
+                let at = &mut self.hosts[host.index()];
+                if !at.disk.is_durable(Table::Manifests, &manifest.0) {
+                    let what = format!("revision {seq} of {share}");
+                    let rule = "no revision counts that a crash would undo";
+                    self.violate(rule, &[host], what);
+                }
                 let at = &mut self.hosts[host.index()];
                 let had = at.promised.subscribed.get(share).copied();
                 if had.is_some_and(|had| had > *seq) {

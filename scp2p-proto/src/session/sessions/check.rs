@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 
 use super::{Sessions, State};
-use crate::check::Broken;
+use crate::check::{Broken, counted};
 use crate::id::{LinkId, NodeKey};
 use crate::limits::{
     BOOTSTRAPS_MAX, CALLS_MAX, DIALS_MAX, LINKS_MAX, PROBES_MAX, STRANGERS_MAX, TICKETS_MAX,
@@ -75,6 +75,15 @@ impl Sessions {
                 format!("a call to {key} is on a session on which nobody answers")
             });
         }
+        let bound = self.roster.every();
+        let bound = counted(
+            bound
+                .filter(|(_, session)| session.level.is_some())
+                .map(|(key, _)| *key),
+        );
+        broken.unless(bound.values().all(|sessions| *sessions == 1), || {
+            "there are two sessions with one node of ours".into()
+        });
         let held_up = self.roster.held_up().iter();
         let gone = held_up
             .filter(|link| !self.links.contains_key(link))

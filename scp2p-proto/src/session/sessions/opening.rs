@@ -13,6 +13,7 @@ use super::{DialPlan, Link, LinkFailure, SessionEvent, Sessions, State, Step, Up
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane, LinkInfo, Output};
 use crate::limits::{CROSSING_TIME, FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, STRANGERS_MAX};
+use crate::planted::{self, Bug};
 
 impl Sessions {
     pub(super) fn accepted(&mut self, step: &mut Step<'_>, info: LinkInfo) {
@@ -207,6 +208,9 @@ impl Sessions {
     /// Two nodes of ours keep one session: the newest, because its dialler had given older ones up; of
     /// those that came up at one time, when both had dialled, the one that the lesser key dialled.
     fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
+        if planted::has(step.config, Bug::DuplicateKept) {
+            return;
+        }
         let we_dial = step.keys.public() < key;
         let now = step.now.mono;
         let rank = |session: &Session| {

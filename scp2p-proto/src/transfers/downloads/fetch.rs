@@ -12,7 +12,8 @@ use crate::content::Bitmap;
 use crate::cx::{CallError, Cx, Receipt};
 use crate::id::{DownloadId, NodeKey};
 use crate::limits::{CHUNK_LEN, FILES_FINISHING_MAX, SMALL_FILES_OPEN_MAX};
-use crate::storage::{Load, Loaded, OutboardKind, Resumed, StoreError, WriteError};
+use crate::planted::{self, Bug};
+use crate::storage::{Load, Loaded, OutboardKind, Proof, Resumed, StoreError, WriteError};
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
 use crate::wire::{Answer, Request};
@@ -457,7 +458,12 @@ impl Downloads {
                 && data.len() as u64 == u64::from(file.chunk_len(index)) =>
             {
                 let wanted = file.phase == Phase::Fetching && file.plan.came(index);
-                if let Some((piece, claimed)) = wanted.then(|| file.piece(index, data)).flatten() {
+                if let Some((mut piece, claimed)) =
+                    wanted.then(|| file.piece(index, data)).flatten()
+                {
+                    if planted::has(cx.config, Bug::HashFromSender) {
+                        piece.proof = Proof::Hash(*blake3::hash(&piece.data).as_bytes());
+                    }
                     let arrival = Arrival {
                         place,
                         index,
@@ -482,7 +488,9 @@ impl Downloads {
                 self.wrong_bytes(cx, place, index, from);
             }
             Err(error) => {
-                file.plan.missed(index);
+                if !planted::has(cx.config, Bug::FailedChunkDropped) {
+                    file.plan.missed(index);
+                }
                 self.end_sent(&from, &sent);
                 self.chunk_failed(cx, place, from, &error);
             }
@@ -521,6 +529,11 @@ impl Downloads {
         arrival: &Arrival,
         result: Result<(), WriteError>,
     ) {
+        let is_lost = matches!(result, Err(WriteError::Store(_)));
+        let result = match is_lost && planted::has(cx.config, Bug::FailedWriteCounts) {
+            true => Ok(()),
+            false => result,
+        };
         let Arrival {
             place,
             index,
@@ -543,6 +556,11 @@ impl Downloads {
         match result {
             Ok(()) => {
                 file.written(index);
+                let next = index.saturating_add(1);
+                let is_last = next.saturating_add(1) == file.chunks();
+                if is_last && planted::has(cx.config, Bug::LastChunkAssumed) {
+                    file.written(next);
+                }
                 let (len, done) = (u64::from(file.chunk_len(index)), file.done());
                 let complete = file.plan.is_complete();
                 self.sync_when_due(cx, place);
