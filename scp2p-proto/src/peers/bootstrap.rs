@@ -30,9 +30,14 @@ struct Bootstrap {
 }
 
 impl Bootstraps {
-    /// Adds an address; gives its number if it is new and there is room.
+    /// Adds an address and gives its number; none if there is no room. One known already need not wait
+    /// any longer: whoever names it again wants it tried now.
     pub(super) fn add(&mut self, addr: BootstrapAddr) -> Option<usize> {
-        if self.list.len() >= BOOTSTRAPS_MAX || self.list.iter().any(|known| known.addr == addr) {
+        if let Some(number) = self.list.iter().position(|known| known.addr == addr) {
+            self.list[number].back_off = BACK_OFF_MIN;
+            return Some(number);
+        }
+        if self.list.len() >= BOOTSTRAPS_MAX {
             return None;
         }
         self.list.push(Bootstrap {
@@ -174,6 +179,17 @@ impl Bootstraps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_named_again_is_the_same_and_need_not_wait() {
+        let mut bootstraps = Bootstraps::default();
+        let addr: BootstrapAddr = "quic://192.0.2.1:7000".parse().expect("an address");
+        assert_eq!(bootstraps.add(addr.clone()), Some(0));
+        bootstraps.list[0].back_off = BACK_OFF_MAX;
+        assert_eq!(bootstraps.add(addr), Some(0));
+        assert_eq!(bootstraps.list.len(), 1);
+        assert_eq!(bootstraps.list[0].back_off, BACK_OFF_MIN);
+    }
 
     #[test]
     fn a_peer_that_goes_leaves_all_its_addresses_to_be_dialled() {

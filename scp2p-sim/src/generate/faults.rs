@@ -99,6 +99,7 @@ impl Made<'_, '_> {
         let at = Span(self.choices.below(heal));
         let span = Span::millis(self.choices.one_of([5_000, 500, 40_000, 300_000]));
         let end = Span(at.0.saturating_add(span.0).min(heal));
+        let span = Span(end.0 - at.0);
         match fault {
             Fault::Partition | Fault::OneWay => {
                 let one_way = matches!(fault, Fault::OneWay);
