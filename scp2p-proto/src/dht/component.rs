@@ -445,9 +445,9 @@ impl Dht {
                 {
                     search.take(value, cx.now.unix);
                 }
-                search.on_reply(&from, contacts(found.peers, own));
+                search.on_reply(&from, &own, found.peers);
             }
-            Ok(Answer::Peers(peers)) => search.on_reply(&from, contacts(peers, own)),
+            Ok(Answer::Peers(peers)) => search.on_reply(&from, &own, peers),
             Ok(_) | Err(_) => search.on_failure(&from),
         }
         self.go_on(cx, id);
@@ -627,18 +627,4 @@ fn give_up(cx: &mut Cx<'_>, then: Then) {
         }
         Then::Store { tag: None, .. } | Then::Refresh => {}
     }
-}
-
-/// Groups addresses by the nodes that they are of.
-fn contacts(peers: Vec<PeerAddr>, own: NodeKey) -> Vec<Contact> {
-    let mut nodes: BTreeMap<NodeKey, Vec<PeerAddr>> = BTreeMap::new();
-    for addr in peers {
-        if let Some(key) = addr.key.filter(|key| *key != own) {
-            nodes.entry(key).or_default().push(addr);
-        }
-    }
-    nodes
-        .into_iter()
-        .map(|(key, addrs)| Contact::new(key, addrs))
-        .collect()
 }

@@ -9,6 +9,7 @@ use crate::id::{NodeId, NodeKey};
 use crate::limits::{
     DHT_BUCKET_LEN, LOOKUP_CANDIDATES_MAX, LOOKUP_PARALLEL_MAX, LOOKUP_QUERIES_MAX,
 };
+use crate::wire::PeerAddr;
 
 /// One search for the 20 nodes closest to a target.
 ///
@@ -20,6 +21,8 @@ pub struct Lookup {
     own: NodeId,
     target: NodeId,
     candidates: BTreeMap<Distance, Candidate>,
+    /// Where each of them is, as most nodes are named again and again and distances take a hash.
+    places: BTreeMap<NodeKey, Distance>,
     asked: u32,
     queries: u32,
 }
@@ -58,10 +61,13 @@ impl Lookup {
             own,
             target,
             candidates: BTreeMap::new(),
+            places: BTreeMap::new(),
             asked: 0,
             queries: 0,
         };
-        lookup.hear(seeds, 1);
+        for seed in seeds {
+            lookup.meet(seed, 1);
+        }
         lookup
     }
 
@@ -104,10 +110,17 @@ impl Lookup {
         }
     }
 
-    /// A node that was asked has named others. Answers of nodes that were not asked have no effect.
-    pub fn on_reply(&mut self, from: &NodeKey, closer: Vec<Contact>) {
+    /// A node that was asked has named others and their addresses. Answers of nodes that were not asked have no
+    /// effect.
+    pub fn on_reply(
+        &mut self,
+        from: &NodeKey,
+        named: impl IntoIterator<Item = (NodeKey, PeerAddr)>,
+    ) {
         if let Some(hop) = self.end_query(from, State::Answered) {
-            self.hear(closer, hop.saturating_add(1));
+            for (key, addr) in named {
+                self.hear(key, addr, hop.saturating_add(1));
+            }
         }
     }
 
@@ -145,8 +158,8 @@ impl Lookup {
 
     /// The hop of the node whose query ended; `None` if none was open.
     fn end_query(&mut self, from: &NodeKey, state: State) -> Option<u32> {
-        let distance = Distance::between(&from.node_id(), &self.target);
-        match self.candidates.get_mut(&distance) {
+        let place = self.places.get(from)?;
+        match self.candidates.get_mut(place) {
             Some(candidate) if candidate.state == State::Asked => {
                 candidate.state = state;
                 self.asked = self.asked.saturating_sub(1);
@@ -156,40 +169,41 @@ impl Lookup {
         }
     }
 
-    fn hear(&mut self, contacts: Vec<Contact>, hop: u32) {
-        for contact in contacts {
-            if contact.id != self.own {
-                self.hear_of(contact, hop);
-            }
-        }
-    }
-
-    fn hear_of(&mut self, contact: Contact, hop: u32) {
-        let distance = Distance::between(&contact.id, &self.target);
-        let Some(known) = self.candidates.get_mut(&distance) else {
-            self.candidates.insert(
-                distance,
-                Candidate {
-                    contact,
-                    state: State::Heard,
-                    hop,
-                },
-            );
-            return self.forget_farthest();
+    fn hear(&mut self, key: NodeKey, addr: PeerAddr, hop: u32) {
+        let place = self.places.get(&key);
+        let Some(known) = place.and_then(|place| self.candidates.get_mut(place)) else {
+            return self.meet(Contact::new(key, Vec::from([addr])), hop);
         };
         match known.state {
             State::Heard => {
-                known.contact.add_addrs(contact.addrs);
+                known.contact.add_addrs([addr]);
             }
             // Whoever named it first may have lied about where it is. Since
             // addresses are few, it is not asked again for ever.
             State::Failed => {
-                if known.contact.add_addrs(contact.addrs) {
+                if known.contact.add_addrs([addr]) {
                     known.state = State::Heard;
                 }
             }
             State::Asked | State::Answered => {}
         }
+    }
+
+    /// A node not heard of before.
+    fn meet(&mut self, contact: Contact, hop: u32) {
+        if contact.id == self.own {
+            return;
+        }
+        let place = Distance::between(&contact.id, &self.target);
+        self.places.insert(contact.key, place);
+        let state = State::Heard;
+        let candidate = Candidate {
+            contact,
+            state,
+            hop,
+        };
+        self.candidates.insert(place, candidate);
+        self.forget_farthest();
     }
 
     /// Stay within the bound. A node that was asked stays, its query will end.
@@ -202,8 +216,9 @@ impl Lookup {
             .iter()
             .rev()
             .filter(|(_, candidate)| candidate.state != State::Asked);
-        if let Some(distance) = farthest.next().map(|(distance, _)| *distance) {
-            self.candidates.remove(&distance);
+        let place = farthest.next().map(|(place, _)| *place);
+        if let Some(forgotten) = place.and_then(|place| self.candidates.remove(&place)) {
+            self.places.remove(&forgotten.contact.key);
         }
     }
 }
@@ -213,6 +228,13 @@ impl Lookup {
     pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
         let known = self.candidates.len();
         broken.at_most("nodes of a lookup", known, LOOKUP_CANDIDATES_MAX);
+        let is_found = |(place, candidate): (&Distance, &Candidate)| {
+            self.places.get(&candidate.contact.key) == Some(place)
+        };
+        let are_found = self.candidates.iter().all(is_found) && self.places.len() == known;
+        broken.unless(are_found, || {
+            "places of a lookup are not those of its nodes".into()
+        });
         broken.at_most(
             "queries of a lookup",
             self.queries as usize,
@@ -246,7 +268,6 @@ mod tests {
     use crate::io::Transport;
     use crate::rng::Rng;
     use crate::time::Time;
-    use crate::wire::PeerAddr;
     use alloc::collections::BTreeSet;
     use core::net::{IpAddr, Ipv4Addr};
     use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
@@ -265,6 +286,13 @@ mod tests {
             relay_via: None,
         };
         Contact::new(NodeKey(key), alloc::vec![addr])
+    }
+
+    /// These contacts as answers name them.
+    fn named<'a>(contacts: impl IntoIterator<Item = &'a Contact>) -> Vec<(NodeKey, PeerAddr)> {
+        let each = contacts.into_iter();
+        each.flat_map(|contact| contact.addrs.iter().map(|addr| (contact.key, addr.clone())))
+            .collect()
     }
 
     /// Nodes that know of each other what their tables hold.
@@ -313,7 +341,7 @@ mod tests {
                         } else {
                             let closer =
                                 self.tables[&key].closest(&lookup.target(), DHT_BUCKET_LEN);
-                            lookup.on_reply(&key, closer.into_iter().cloned().collect());
+                            lookup.on_reply(&key, named(closer));
                         }
                     }
                     Next::Done => return asked,
@@ -415,8 +443,8 @@ mod tests {
         let mut queries = 0;
         while let Next::Query(asked) = lookup.next() {
             queries += 1;
-            let closer = (0..200).map(|_| contact(&mut rng)).collect();
-            lookup.on_reply(&asked.key, closer);
+            let closer: Vec<Contact> = (0..200).map(|_| contact(&mut rng)).collect();
+            lookup.on_reply(&asked.key, named(&closer));
             assert!(lookup.candidates.len() <= LOOKUP_CANDIDATES_MAX);
         }
         assert_eq!(lookup.next(), Next::Done);
@@ -443,10 +471,10 @@ mod tests {
         let mut lookup = Lookup::new(own, target(&mut rng), Vec::from([one.clone()]));
         assert_eq!(lookup.hops(), 0);
         assert_eq!(lookup.next(), Next::Query(one.clone()));
-        lookup.on_reply(&one.key, Vec::from([two.clone()]));
+        lookup.on_reply(&one.key, named([&two]));
         assert_eq!(lookup.hops(), 1);
         assert_eq!(lookup.next(), Next::Query(two.clone()));
-        lookup.on_reply(&two.key, Vec::from([one, three.clone()]));
+        lookup.on_reply(&two.key, named([&one, &three]));
         assert_eq!(lookup.next(), Next::Query(three.clone()));
         lookup.on_failure(&three.key);
         assert_eq!((lookup.hops(), lookup.next()), (2, Next::Done));
@@ -457,12 +485,12 @@ mod tests {
         let mut rng = Rng::new(&[3; 32], "ask");
         let (first, second) = (contact(&mut rng), contact(&mut rng));
         let mut lookup = Lookup::new(OWN, OWN, alloc::vec![first.clone()]);
-        lookup.on_reply(&first.key, alloc::vec![second.clone()]);
+        lookup.on_reply(&first.key, named([&second]));
         assert_eq!(lookup.next(), Next::Query(first.clone()));
-        lookup.on_reply(&second.key, alloc::vec![second.clone()]);
+        lookup.on_reply(&second.key, named([&second]));
         assert_eq!(lookup.next(), Next::Wait);
         lookup.on_failure(&first.key);
-        lookup.on_reply(&first.key, alloc::vec![second]);
+        lookup.on_reply(&first.key, named([&second]));
         assert_eq!((lookup.next(), lookup.closest().len()), (Next::Done, 0));
     }
 
@@ -478,7 +506,7 @@ mod tests {
         lookup.on_failure(&told.key);
         let mut moved = told.clone();
         moved.addrs[0].port += 1;
-        lookup.on_reply(&teller.key, alloc::vec![told.clone(), moved.clone()]);
+        lookup.on_reply(&teller.key, named([&told, &moved]));
         let addrs = [told.addrs[0].clone(), moved.addrs[0].clone()];
         assert!(matches!(lookup.next(), Next::Query(again) if again.addrs == addrs));
     }

@@ -135,10 +135,12 @@ impl Search {
         }
     }
 
-    pub(super) fn on_reply(&mut self, from: &NodeKey, closer: Vec<Contact>) {
+    pub(super) fn on_reply(&mut self, from: &NodeKey, own: &NodeKey, closer: Vec<PeerAddr>) {
         self.answers += 1;
         if !self.asked.remove(from) {
-            self.lookup.on_reply(from, closer);
+            let named = closer.into_iter();
+            let named = named.filter_map(|addr| Some((addr.key.filter(|key| key != own)?, addr)));
+            self.lookup.on_reply(from, named);
         }
     }
 

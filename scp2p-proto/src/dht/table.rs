@@ -40,7 +40,7 @@ impl Contact {
     }
 
     /// Append addresses that are new as long as there is room; whether any was.
-    pub(super) fn add_addrs(&mut self, addrs: Vec<PeerAddr>) -> bool {
+    pub(super) fn add_addrs(&mut self, addrs: impl IntoIterator<Item = PeerAddr>) -> bool {
         let before = self.addrs.len();
         for addr in addrs {
             if self.addrs.len() < CONTACT_ADDRS_MAX && !self.addrs.contains(&addr) {

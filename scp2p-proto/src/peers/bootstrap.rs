@@ -25,6 +25,8 @@ pub(super) struct Bootstraps {
 
 struct Bootstrap {
     addr: BootstrapAddr,
+    /// Whom to insist on: the key given, else the one seen first.
+    expected: Option<NodeKey>,
     peer: Option<NodeKey>,
     back_off: Duration,
 }
@@ -40,7 +42,9 @@ impl Bootstraps {
         if self.list.len() >= BOOTSTRAPS_MAX {
             return None;
         }
+        let pin = || self.pins.get(&addr.to_string()).copied();
         self.list.push(Bootstrap {
+            expected: addr.key.or_else(pin),
             addr,
             peer: None,
             back_off: BACK_OFF_MIN,
@@ -69,9 +73,7 @@ impl Bootstraps {
     /// Numbers of the addresses at which this peer is expected.
     pub(super) fn numbers_of(&self, peer: &NodeKey) -> impl Iterator<Item = usize> {
         let numbered = self.list.iter().enumerate();
-        let its = move |(_, bootstrap): &(usize, &Bootstrap)| {
-            self.expected(&bootstrap.addr) == Some(*peer)
-        };
+        let its = move |(_, bootstrap): &(usize, &Bootstrap)| bootstrap.expected == Some(*peer);
         numbered.filter(its).map(|(number, _)| number)
     }
 
@@ -95,12 +97,6 @@ impl Bootstraps {
             self.pins.insert(address.to_string(), pin);
         }
     }
-
-    /// Whom to insist on: the key given, else the one seen first.
-    fn expected(&self, addr: &BootstrapAddr) -> Option<NodeKey> {
-        addr.key
-            .or_else(|| self.pins.get(&addr.to_string()).copied())
-    }
 }
 
 impl Peers {
@@ -112,7 +108,7 @@ impl Peers {
         if bootstrap.peer.is_some() || self.dials.is_under_way(&goal) {
             return;
         }
-        let expected = self.bootstraps.expected(&bootstrap.addr);
+        let expected = bootstrap.expected;
         if let Some(peer) = expected.filter(|peer| cx.roster.is_callable(peer)) {
             return self.bootstrap_up(cx, number, peer);
         }
@@ -140,8 +136,9 @@ impl Peers {
         };
         bootstrap.peer = Some(peer);
         bootstrap.back_off = BACK_OFF_MIN;
-        let address = bootstrap.addr.to_string();
-        if bootstrap.addr.key.is_none() && !self.bootstraps.pins.contains_key(&address) {
+        if bootstrap.expected.is_none() {
+            bootstrap.expected = Some(peer);
+            let address = bootstrap.addr.to_string();
             cx.put(Table::Pins, address.clone().into_bytes(), peer.0.to_vec());
             self.bootstraps.pins.insert(address, peer);
         }
@@ -170,7 +167,7 @@ impl Bootstraps {
     ) -> impl Iterator<Item = (usize, bool, Option<NodeKey>)> {
         let numbered = self.list.iter().enumerate();
         numbered.map(move |(number, bootstrap)| {
-            let is_own = self.expected(&bootstrap.addr) == Some(own);
+            let is_own = bootstrap.expected == Some(own);
             (number, is_own, bootstrap.peer)
         })
     }

@@ -45,13 +45,17 @@ pub(super) struct Way {
 #[derive(Default)]
 pub(super) struct Dials {
     attempts: BTreeMap<Goal, Attempt>,
-    links: BTreeMap<LinkId, (Goal, Way)>,
+    /// What each link is opened for.
+    links: BTreeMap<LinkId, Goal>,
     rests: Rests,
     next_link: u64,
 }
 
 struct Attempt {
+    /// Ways still to go.
     ways: VecDeque<Way>,
+    /// Ways being gone.
+    open: BTreeMap<LinkId, Way>,
     /// When the next way is tried although others are still open.
     next_at: Time,
     waiters: Vec<Tag>,
@@ -96,6 +100,7 @@ impl Dials {
     pub(super) fn begin(&mut self, goal: Goal, ways: Vec<Way>, now: Time) {
         let attempt = Attempt {
             ways: ways.into(),
+            open: BTreeMap::new(),
             next_at: now,
             waiters: Vec::new(),
             error: ConnectError::BackOff,
@@ -117,7 +122,9 @@ impl Dials {
 
     /// Links that are being opened for a goal.
     pub(super) fn open(&self, goal: &Goal) -> usize {
-        self.links.values().filter(|(of, _)| of == goal).count()
+        self.attempts
+            .get(goal)
+            .map_or(0, |attempt| attempt.open.len())
     }
 
     pub(super) fn fresh_link(&mut self) -> LinkId {
@@ -129,6 +136,7 @@ impl Dials {
     pub(super) fn next(&mut self, now: Time) -> Option<Next> {
         loop {
             let goal = self.due(now)?;
+            let link = self.fresh_link();
             let attempt = self.attempts.get_mut(&goal)?;
             let Some(mut way) = attempt.ways.pop_front() else {
                 let attempt = self.attempts.remove(&goal)?;
@@ -153,8 +161,8 @@ impl Dials {
                 probe: false,
             };
             let dial = way.dial.clone();
-            let link = self.fresh_link();
-            self.links.insert(link, (goal, way));
+            attempt.open.insert(link, way);
+            self.links.insert(link, goal);
             return Some(Next::Dial(link, dial, plan));
         }
     }
@@ -162,11 +170,11 @@ impl Dials {
     /// An attempt that has something to do.
     fn due(&self, now: Time) -> Option<Goal> {
         let may_dial = !self.has_no_link();
-        let is_due = |(goal, attempt): &(&Goal, &Attempt)| {
-            let open = self.links.values().any(|(of, _)| of == *goal);
+        let is_due = |(_, attempt): &(&Goal, &Attempt)| {
+            let is_idle = attempt.open.is_empty();
             match attempt.ways.is_empty() {
-                true => !open,
-                false => may_dial && (!open || attempt.next_at <= now),
+                true => is_idle,
+                false => may_dial && (is_idle || attempt.next_at <= now),
             }
         };
         let (goal, _) = self.attempts.iter().find(is_due)?;
@@ -175,34 +183,22 @@ impl Dials {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         let may_dial = !self.has_no_link();
-        let due = self.attempts.iter().filter(|(goal, attempt)| {
+        let due = self.attempts.values().filter(|attempt| {
             // Without a way left there is an end to be told of, also if there never was a way.
             if attempt.ways.is_empty() {
-                self.open(goal) == 0
+                attempt.open.is_empty()
             } else {
                 may_dial
             }
         });
-        due.map(|(_, attempt)| attempt.next_at).min()
+        due.map(|attempt| attempt.next_at).min()
     }
 
     /// A link is up. Gives its goal, who waits for it, and the attempt's other links.
     pub(super) fn up(&mut self, link: LinkId) -> Option<Won> {
-        let (goal, ..) = self.links.remove(&link)?;
-        let waiters = self
-            .attempts
-            .remove(&goal)
-            .map(|attempt| attempt.waiters)
-            .unwrap_or_default();
-        let others: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, (of, _))| *of == goal)
-            .map(|(other, _)| *other)
-            .collect();
-        for other in &others {
-            self.links.remove(other);
-        }
+        let goal = self.links.remove(&link)?;
+        let (waiters, mut others) = self.moot(&goal);
+        others.retain(|other| *other != link);
         Some(Won {
             goal,
             waiters,
@@ -212,28 +208,21 @@ impl Dials {
 
     /// The goal's other links are of no use any more: the peer came by itself.
     pub(super) fn moot(&mut self, goal: &Goal) -> (Vec<Tag>, Vec<LinkId>) {
-        let waiters = self
-            .attempts
-            .remove(goal)
-            .map(|attempt| attempt.waiters)
-            .unwrap_or_default();
-        let links: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, (of, _))| of == goal)
-            .map(|(link, _)| *link)
-            .collect();
-        for link in &links {
+        let Some(attempt) = self.attempts.remove(goal) else {
+            return (Vec::new(), Vec::new());
+        };
+        for link in attempt.open.keys() {
             self.links.remove(link);
         }
-        (waiters, links)
+        (attempt.waiters, attempt.open.into_keys().collect())
     }
 
     /// A link failed; if another profile may fit, the same way is tried in it at once. Gives what it was
     /// dialled for.
     pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<Goal> {
-        let (goal, mut way) = self.links.remove(&link)?;
+        let goal = self.links.remove(&link)?;
         let attempt = self.attempts.get_mut(&goal)?;
+        let mut way = attempt.open.remove(&link)?;
         let retry = match failure {
             LinkFailure::Handshake(error) => {
                 if let HandshakeError::WrongKey { found, .. } = error {
@@ -314,13 +303,19 @@ impl Dials {
         broken.at_most("links being opened", self.links.len(), DIALS_MAX);
         let attempts_max = DIALS_MAX + crate::limits::BOOTSTRAPS_MAX;
         broken.at_most("peers being dialled", self.attempts.len(), attempts_max);
-        for (goal, _) in self.links.values() {
-            broken.unless(self.attempts.contains_key(goal), || {
+        for (link, goal) in &self.links {
+            let attempt = self.attempts.get(goal);
+            let is_after = attempt.is_some_and(|attempt| attempt.open.contains_key(link));
+            broken.unless(is_after, || {
                 alloc::format!("a link is opened for {goal:?}, which nobody is after")
             });
         }
         for (goal, attempt) in &self.attempts {
-            let goes_on = !attempt.ways.is_empty() || self.open(goal) > 0;
+            let has_index = |link| self.links.get(link) == Some(goal);
+            broken.unless(attempt.open.keys().all(has_index), || {
+                alloc::format!("a link opened for {goal:?} is known to nobody else")
+            });
+            let goes_on = !attempt.ways.is_empty() || !attempt.open.is_empty();
             broken.unless(goes_on || self.deadline().is_some(), || {
                 alloc::format!("there is no way to {goal:?} left, and nobody was told")
             });

@@ -11,6 +11,8 @@ use crate::scenario::{self, Dependence};
 
 /// Bindings of one edge, as a large router has them.
 const BINDINGS_MAX: usize = 16_384;
+/// So many bindings are not worth looking through for such that expired.
+const BINDINGS_FEW: usize = 64;
 /// Outside endpoints that one binding remembers to have been sent to.
 const PEERS_MAX: usize = 1024;
 /// The first port that bindings have outside.
@@ -27,6 +29,8 @@ pub(super) struct Edge {
     inbound_refresh: bool,
     hairpin: bool,
     next_port: u16,
+    /// At so many bindings those that expired are forgotten.
+    sweep_at: usize,
     bindings: BTreeMap<Inside, Binding>,
     outside: BTreeMap<(Transport, SocketAddrV4), Inside>,
 }
@@ -72,6 +76,7 @@ impl Edge {
             inbound_refresh: spec.inbound_refresh,
             hairpin: spec.hairpin,
             next_port: FIRST_PORT,
+            sweep_at: BINDINGS_FEW,
             bindings: BTreeMap::new(),
             outside: BTreeMap::new(),
         }
@@ -198,11 +203,12 @@ impl Edge {
     }
 
     fn bind(&mut self, now: Time, inside: Inside) -> Option<()> {
-        if self.bindings.len() >= BINDINGS_MAX {
+        if self.bindings.len() >= self.sweep_at {
             self.sweep(now);
             if self.bindings.len() >= BINDINGS_MAX {
                 return None;
             }
+            self.sweep_at = (self.bindings.len() * 2).clamp(BINDINGS_FEW, BINDINGS_MAX);
         }
         let outside = match self.address {
             None => inside.endpoint,

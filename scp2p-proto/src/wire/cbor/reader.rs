@@ -161,14 +161,12 @@ impl<'a> Reader<'a> {
                 if len.is_some_and(|len| len < N as u64) {
                     return Err(DecodeError::Length(name));
                 }
-                for octet in &mut octets {
-                    *octet = match self.plain_octet() {
-                        Some(octet) => octet,
-                        None if self.peek()? == Type::Break => {
-                            return Err(DecodeError::Length(name));
-                        }
-                        None => self.u8(name)?,
-                    };
+                let plain = self.plain_octets(&mut octets);
+                for octet in &mut octets[plain..] {
+                    if self.peek()? == Type::Break {
+                        return Err(DecodeError::Length(name));
+                    }
+                    *octet = self.u8(name)?;
                 }
                 if len.is_none() && !self.at_break()? {
                     return Err(DecodeError::Length(name));
@@ -178,17 +176,22 @@ impl<'a> Reader<'a> {
         Ok(octets)
     }
 
-    /// Reads an integer up to 255 in its shortest form, which is how all octets are written that
-    /// deployed peers send. A manifest has so many of them that anything slower is felt.
-    fn plain_octet(&mut self) -> Option<u8> {
-        let at = self.decoder.position();
-        let (octet, len) = match *self.decoder.input().get(at..)? {
-            [octet @ 0..=0x17, ..] => (octet, 1),
-            [0x18, octet, ..] => (octet, 2),
-            _ => return None,
-        };
-        self.decoder.set_position(at + len);
-        Some(octet)
+    /// Reads integers up to 255 as long as they are in the form in which deployed peers send octets, and says how
+    /// many. Manifests and addresses have so many of them that anything slower is felt.
+    fn plain_octets(&mut self, octets: &mut [u8]) -> usize {
+        let mut at = self.decoder.position();
+        let input = self.decoder.input();
+        let mut read = 0;
+        for octet in octets.iter_mut() {
+            (*octet, at) = match *input.get(at..).unwrap_or_default() {
+                [value @ 0..=0x17, ..] => (value, at + 1),
+                [0x18, value, ..] => (value, at + 2),
+                _ => break,
+            };
+            read += 1;
+        }
+        self.decoder.set_position(at);
+        read
     }
 
     /// Reads a byte string of exactly `N` bytes, as integer-keyed maps have them.
