@@ -383,6 +383,7 @@ impl Node {
         match event {
             SessionEvent::Up { link, key } => self.up(link, key),
             SessionEvent::Down { key, last, lost } => self.down(key, last, lost),
+            SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
                 link,
                 remote,

@@ -9,6 +9,11 @@ use crate::time::Time;
 use crate::wish::Wish;
 
 impl Peers {
+    /// A link is there, and somebody may be at its other end.
+    pub(crate) fn on_opened(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        self.dials.opened(link, cx.now.mono);
+    }
+
     /// A session came up and ended at once, as another one with the peer is better.
     pub(crate) fn on_outdone(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) {
         match self.dials.up(link) {

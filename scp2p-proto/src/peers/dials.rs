@@ -17,6 +17,8 @@ use crate::wire::{PeerAddr, Profile};
 
 /// The head start that one way gets before the next is tried too.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// What it gets when its link is there: then most often somebody answers, and a second link would be for nothing.
+const OPEN_START: Duration = Duration::from_secs(1);
 
 /// What an attempt is after.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,6 +196,14 @@ impl Dials {
         due.map(|attempt| attempt.next_at).min()
     }
 
+    /// A link is there and its handshake begins.
+    pub(super) fn opened(&mut self, link: LinkId, now: Time) {
+        let goal = self.links.get(&link);
+        if let Some(attempt) = goal.and_then(|goal| self.attempts.get_mut(goal)) {
+            attempt.next_at = attempt.next_at.max(now + OPEN_START);
+        }
+    }
+
     /// A link is up. Gives its goal, who waits for it, and the attempt's other links.
     pub(super) fn up(&mut self, link: LinkId) -> Option<Won> {
         let goal = self.links.remove(&link)?;
@@ -340,6 +350,32 @@ mod tests {
         assert_eq!(dials.deadline(), Some(Time(7)));
         assert!(matches!(dials.next(Time(7)), Some(Next::Ended(_))));
         assert_eq!(dials.deadline(), None);
+    }
+
+    #[test]
+    fn a_way_whose_link_is_there_has_a_longer_head_start() {
+        let mut dials = Dials::default();
+        let way = |transport| Way {
+            dial: Dial {
+                transport,
+                host: Host::Ip(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+                port: 7000,
+            },
+            expected: None,
+            is_vouched: true,
+            profiles: VecDeque::from([Profile::C]),
+        };
+        let ways = [Transport::Quic, Transport::Tcp].map(way);
+        dials.begin(Goal::Bootstrap(0), Vec::from(ways), Time(0));
+        let Some(Next::Dial(first, ..)) = dials.next(Time(0)) else {
+            panic!("nothing is dialled");
+        };
+        assert_eq!(dials.deadline(), Some(Time(0) + HEAD_START));
+        dials.opened(first, Time(7));
+        assert!(dials.next(Time(7) + HEAD_START).is_none());
+        let due = Time(7) + OPEN_START;
+        assert_eq!(dials.deadline(), Some(due));
+        assert!(matches!(dials.next(due), Some(Next::Dial(..))));
     }
 
     #[test]

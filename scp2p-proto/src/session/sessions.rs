@@ -66,6 +66,10 @@ pub(crate) enum SessionEvent {
         last: bool,
         lost: Vec<CallId>,
     },
+    /// A link that we dialled is there; its handshake begins.
+    Opened {
+        link: LinkId,
+    },
     /// A link that we dialled came to nothing.
     DialFailed {
         link: LinkId,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use scp2p_proto::io::Transport;
@@ -47,7 +48,8 @@ struct Place {
 
 #[derive(Debug, Clone)]
 struct Router {
-    edge: Edge,
+    /// Shared, so that a copy on which something is tried costs only the edges on its way.
+    edge: Arc<Edge>,
     behind: Option<EdgeNo>,
     /// The realm of those behind it.
     realm: RealmNo,
@@ -105,7 +107,7 @@ impl Realms {
             (None, outer)
         };
         self.edges.push(Router {
-            edge: Edge::new(spec, address),
+            edge: Edge::new(spec, address).into(),
             behind,
             realm,
             translates: address.is_some(),
@@ -177,7 +179,7 @@ impl Realms {
     }
 
     pub(super) fn release(&mut self, edge: EdgeNo, held: Held, used: Time) {
-        self.edges[edge.0 as usize].edge.release(held, used);
+        self.edge_mut(edge).release(held, used);
     }
 
     /// Lets a datagram in through the edges on the receiver's side: who gets it, at which of its endpoints.
@@ -196,9 +198,9 @@ impl Realms {
             match owner {
                 Owner::Host(host) => return Some((host, at.to)),
                 Owner::Edge(number) => {
-                    let router = &mut self.edges[number.0 as usize];
-                    at.to = router.edge.inbound(now, at.transport, from, to)?;
-                    at.realm = router.realm;
+                    let edge = self.edge_mut(number);
+                    at.to = edge.inbound(now, at.transport, from, to)?;
+                    at.realm = self.router(number).realm;
                     at.zone = Some(number);
                 }
             }
@@ -278,8 +280,9 @@ impl Realms {
         let here = SocketAddrV4::new(from_ip, from_port);
         let there = SocketAddrV4::new(to_ip, to_port);
         let mut faces = self.faces(now, transport, to, to_port).into_iter();
+        let mut tried = self.clone();
         faces.any(|face| {
-            let mut tried = self.clone();
+            tried.edges.clone_from(&self.edges);
             let Ok(way) = tried.depart(now, transport, from, here, face) else {
                 return false;
             };
@@ -329,8 +332,8 @@ impl Realms {
                     Stuck::NoRoute
                 });
             };
-            let router = &mut self.edges[number.0 as usize];
-            at.from = pass(number, &mut router.edge, at.from).ok_or(Stuck::Dropped)?;
+            at.from = pass(number, self.edge_mut(number), at.from).ok_or(Stuck::Dropped)?;
+            let router = self.router(number);
             at.zone = router.behind;
             if router.translates {
                 translator = Some(number);
@@ -351,7 +354,7 @@ impl Realms {
         }
         let number = target?;
         self.admit(self.router(number).behind, from, pass)?;
-        pass(&mut self.edges[number.0 as usize].edge)
+        pass(self.edge_mut(number))
     }
 
     fn is_within(&self, mut zone: Option<EdgeNo>, outer: Option<EdgeNo>) -> bool {
@@ -379,6 +382,10 @@ impl Realms {
 
     fn realm(&self, zone: Option<EdgeNo>) -> RealmNo {
         zone.map_or(Realms::INTERNET, |number| self.router(number).realm)
+    }
+
+    fn edge_mut(&mut self, number: EdgeNo) -> &mut Edge {
+        Arc::make_mut(&mut self.edges[number.0 as usize].edge)
     }
 
     fn router(&self, number: EdgeNo) -> &Router {

@@ -72,6 +72,7 @@ impl Sessions {
         };
         link.remote = Some(info.remote);
         link.state = State::Offered(info, plan, Box::new(initiator));
+        step.heard.push_back(SessionEvent::Opened { link: step.id });
         self.send_hello(step.id, frame);
         self.pump(step.id, step.out);
     }
