@@ -67,6 +67,38 @@ fn two_nodes_that_dial_each_other_keep_one_session() {
     }
 }
 
+/// Links hint at both addresses of a peer: the second is tried only if the first does not come up.
+#[test]
+fn a_peer_given_with_two_addresses_is_dialled_once() {
+    let mut world = World::new();
+    let two = world.add(&[]);
+    let (key, ip) = (world.key(two), ip(two));
+    let one = world.add_with(&[], |config| {
+        let addrs = ["quic", "tcp"].into_iter().zip(7000..);
+        let addrs = addrs.map(|(scheme, port)| format!("{scheme}://{ip}:{port}@{key}"));
+        let addrs = addrs.map(|addr| addr.parse().expect("an address"));
+        config.bootstrap.extend(addrs);
+    });
+    world.pass(Duration::from_secs(30));
+    let peers = world.node(one).peers();
+    let sessions: Vec<_> = peers
+        .iter()
+        .filter_map(|peer| peer.session.as_ref())
+        .collect();
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].transport, Transport::Quic);
+    let over_tcp = |event: &Event| {
+        matches!(
+            event,
+            Event::PeerConnected {
+                transport: Transport::Tcp,
+                ..
+            }
+        )
+    };
+    assert!(!world.saw(two, over_tcp));
+}
+
 /// A deployed peer answers on the sessions that it did not open, and on no other.
 #[test]
 fn a_deployed_peer_is_dialled_although_it_has_dialled() {

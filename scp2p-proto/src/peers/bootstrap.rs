@@ -13,6 +13,7 @@ use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::limits::BOOTSTRAPS_MAX;
 use crate::storage::Table;
+use crate::time::Time;
 use crate::wire::BootstrapAddr;
 use crate::wish::Wish;
 
@@ -115,6 +116,9 @@ impl Peers {
         if expected == Some(cx.keys.public()) {
             return;
         }
+        if let Some(at) = expected.and_then(|peer| self.head_start(number, peer, cx.now.mono)) {
+            return self.timers.set(Timer::Bootstrap(number), at);
+        }
         let ours = expected
             .and_then(|peer| self.book.peer(&peer))
             .is_some_and(|record| record.ours);
@@ -128,6 +132,17 @@ impl Peers {
             })
             .collect();
         self.dials.begin(goal, ways, cx.now.mono);
+    }
+
+    /// Until when the peer's other addresses have a head start before this one.
+    fn head_start(&self, number: usize, peer: NodeKey, now: Time) -> Option<Time> {
+        let others = self.bootstraps.numbers_of(&peer);
+        let others = others.filter(|other| *other != number);
+        others
+            .map(Goal::Bootstrap)
+            .chain([Goal::Peer(peer)])
+            .filter_map(|goal| self.dials.head_start(&goal, now))
+            .max()
     }
 
     pub(super) fn bootstrap_up(&mut self, cx: &mut Cx<'_>, number: usize, peer: NodeKey) {

@@ -117,6 +117,17 @@ impl Dials {
         }
     }
 
+    /// Until when an attempt's last link has a head start before others that lead to the same peer; none if there is
+    /// no such attempt, or it had its time.
+    pub(super) fn head_start(&self, goal: &Goal, now: Time) -> Option<Time> {
+        let attempt = self.attempts.get(goal)?;
+        let until = match attempt.open.is_empty() {
+            true => now + HEAD_START,
+            false => attempt.next_at,
+        };
+        (until > now).then_some(until)
+    }
+
     /// What the ends of attempts are waited for.
     pub(super) fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.attempts.values().flat_map(|attempt| &attempt.waiters)

@@ -177,7 +177,7 @@ impl Link {
     pub(super) fn idle(&self) -> Duration {
         Duration::from_secs(match self.transport {
             Transport::Quic => 30,
-            Transport::Tcp => 60,
+            Transport::Tcp => 50,
         })
     }
 
@@ -185,7 +185,7 @@ impl Link {
     pub(super) fn keep_alive(&self) -> Duration {
         Duration::from_secs(match self.transport {
             Transport::Quic => 10,
-            Transport::Tcp => 30,
+            Transport::Tcp => 20,
         })
     }
 

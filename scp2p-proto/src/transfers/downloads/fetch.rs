@@ -457,7 +457,14 @@ impl Downloads {
                 && got == index
                 && data.len() as u64 == u64::from(file.chunk_len(index)) =>
             {
-                let wanted = file.phase == Phase::Fetching && file.plan.came(index);
+                let wanted = match file.phase {
+                    Phase::Fetching => file.plan.came(index),
+                    // It was asked of another peer too, and that one was the last to be waited for.
+                    Phase::Resuming | Phase::Checking | Phase::Finishing => {
+                        file.plan.missed(index);
+                        false
+                    }
+                };
                 if let Some((mut piece, claimed)) =
                     wanted.then(|| file.piece(index, data)).flatten()
                 {

@@ -36,7 +36,7 @@ const BACKLOG: i32 = 1024;
 /// How long to wait when the system cannot accept, for want of descriptors above all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Silence after which the system asks whether the other end is still there.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
 /// How often it asks.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// After so many questions without an answer the connection is lost.

@@ -202,7 +202,8 @@ fn keep_alives_hold_bindings_that_last_longer() {
     assert!(survives(Transport::Quic, 60));
     assert!(survives(Transport::Quic, 12));
     assert!(survives(Transport::Tcp, 120));
-    assert!(!survives(Transport::Tcp, 20));
+    assert!(survives(Transport::Tcp, 30));
+    assert!(!survives(Transport::Tcp, 15));
 }
 
 // A QUIC link goes on from the endpoint that it has outside since its dialler sent something again.
