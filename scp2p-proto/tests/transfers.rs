@@ -188,6 +188,28 @@ fn a_paused_download_stays_paused_after_a_crash() {
     finish(&mut world, subscriber, download);
 }
 
+/// Whatever was asked for when it was paused, and whoever goes then.
+#[test]
+fn a_download_is_paused_at_any_moment() {
+    for millis in (0..60).step_by(3) {
+        let mut world = World::new();
+        let (_, publisher, subscriber, share) = published(&mut world);
+        let download = get(&mut world, subscriber, share);
+        world.pass(Duration::from_millis(millis));
+        world.give(subscriber, Command::Pause(download));
+        world.kill(publisher);
+        world.pass(Duration::from_secs(5));
+        world.start(publisher);
+        let state = view(&world, subscriber, download).state;
+        if state == DownloadState::Paused {
+            world
+                .run(subscriber, Command::Resume(download))
+                .expect("resumed");
+        }
+        finish(&mut world, subscriber, download);
+    }
+}
+
 #[test]
 fn a_paused_download_holds_up_no_other() {
     let mut world = World::new();

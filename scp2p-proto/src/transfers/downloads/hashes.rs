@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::job::Job;
 use super::{Downloads, Place, Tag, Timer};
 use crate::cx::{CallError, Cx};
 use crate::id::NodeKey;
@@ -156,8 +157,10 @@ impl Downloads {
             }
             CallError::Busy | CallError::TimedOut | CallError::Lost | CallError::Connect(_) => {
                 self.has_not(place, &from);
-                let soon = cx.now.mono + self.rng.jitter(Duration::from_secs(2));
-                self.timers.set(Timer::Poll(place.job), soon);
+                if self.jobs.get(&place.job).is_some_and(Job::is_running) {
+                    let soon = cx.now.mono + self.rng.jitter(Duration::from_secs(2));
+                    self.timers.set(Timer::Poll(place.job), soon);
+                }
             }
             CallError::Refused {
                 rate_limited: false,
