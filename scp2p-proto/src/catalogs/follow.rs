@@ -27,8 +27,9 @@ const ASK_TIME: Duration = Duration::from_secs(5);
 const WATCH_RETRY: Duration = Duration::from_secs(30);
 /// The first pause between lookups of a share that we know nothing of; doubles up to the poll interval.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-/// How many poll intervals pass between lookups of a share whose revisions are pushed to us.
-const PUSHED_POLL: u32 = 5;
+/// How many poll intervals pass between lookups of a share whose revisions are pushed to us, and at most
+/// between those of one that nobody knows.
+const RARE_POLL: u32 = 5;
 
 impl Catalogs {
     pub(super) fn start_following(&mut self, cx: &mut Cx<'_>) {
@@ -246,9 +247,9 @@ impl Catalogs {
             Some(known) if known.revision.is_none() && known.candidates.retry_at().is_none() => {
                 let pause = FIRST_POLL.saturating_mul(1 << known.misses.min(16));
                 known.misses = known.misses.saturating_add(1);
-                pause.min(full)
+                pause.min(full.saturating_mul(RARE_POLL))
             }
-            Some(known) if known.is_pushed() => full.saturating_mul(PUSHED_POLL),
+            Some(known) if known.is_pushed() => full.saturating_mul(RARE_POLL),
             Some(_) | None => full,
         };
         self.rng.jitter(pause)

@@ -14,6 +14,8 @@ use crate::wish::{Want, Wish};
 
 /// How often peers are asked what they have while a download is incomplete.
 const POLL: Duration = Duration::from_secs(15);
+/// How often at least, if nothing comes for long: who connects is asked at once all the same.
+const POLL_RARE: Duration = Duration::from_secs(60);
 const HAVE_TIME: Duration = Duration::from_secs(10);
 /// After so long without anything arriving, hubs are asked for contents too.
 const LAST_RESORT: Duration = Duration::from_secs(30);
@@ -25,6 +27,7 @@ impl Downloads {
             return;
         };
         let share = job.share;
+        let pause = (cx.now.mono.since(job.moved) / 4).clamp(POLL, POLL_RARE);
         let lost: Vec<NodeKey> = job
             .peers
             .iter()
@@ -55,7 +58,7 @@ impl Downloads {
         }
         self.park_orphans();
         self.look_again(id);
-        let next = cx.now.mono + self.rng.jitter(POLL);
+        let next = cx.now.mono + self.rng.jitter(pause);
         self.timers.set(Timer::Poll(id), next);
     }
 
