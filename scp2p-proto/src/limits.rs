@@ -21,8 +21,10 @@ pub const DHT_BUCKET_LEN: usize = 20;
 pub const DHT_NETWORK_MAX: usize = 2;
 /// Addresses kept of a DHT contact: both transports on both IP versions.
 pub const CONTACT_ADDRS_MAX: usize = 4;
-/// Queries of a lookup at a time: alpha, by SPECIFICATION §6.
+/// Queries of a lookup at a time: alpha, by SPECIFICATION §6. Slow ones are not counted.
 pub const LOOKUP_PARALLEL_MAX: u32 = 3;
+/// Queries of a lookup at a time, slow ones too: enough to pass by the dead among K nodes.
+pub const LOOKUP_OPEN_MAX: u32 = 9;
 /// Queries of a lookup in all. Honest networks of millions need about half of it.
 pub const LOOKUP_QUERIES_MAX: u32 = 80;
 /// Nodes that a lookup remembers: all that K nodes can name, less what they name in common.
@@ -217,7 +219,7 @@ pub const SIGNERS_MAX: usize = 8192;
 pub const VALUES_BYTES_MAX: u64 = 256 << 20;
 /// Deployed bootstrap peers that are asked and stored to without being in the routing table.
 pub const HUBS_MAX: usize = 64;
-/// Lookups and stores under way at a time; each has at most three queries open, and one per hub.
+/// Lookups and stores under way at a time; each has at most nine queries open, and one per hub.
 pub const SEARCHES_MAX: usize = 64;
 /// Lookups and stores that wait for one of the former to end.
 pub const SEARCHES_WAITING_MAX: usize = 1024;

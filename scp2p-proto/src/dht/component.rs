@@ -65,6 +65,8 @@ enum Timer {
     Refresh,
     Expire,
     Republish,
+    /// A lookup's queries are slow.
+    Slow(u64),
 }
 
 /// Our part of the DHT.
@@ -268,6 +270,7 @@ impl Dht {
                     self.expire(cx);
                 }
                 Timer::Republish => self.republish(cx),
+                Timer::Slow(id) => self.go_on(cx, id),
             }
         }
     }
@@ -405,13 +408,14 @@ impl Dht {
                 return;
             };
             let request = search.request();
-            match search.next() {
+            match search.next(cx.now.mono) {
                 Ask::Contact(contact) => {
                     cx.wish(Wish::Heard(contact.addrs));
                     cx.call(contact.key, request, QUERY_TIME, Tag::Query(id));
                 }
                 Ask::Hub(hub) => cx.call(hub, request, QUERY_TIME, Tag::Query(id)),
-                Ask::Wait => return,
+                Ask::Wait(Some(until)) => return self.timers.set(Timer::Slow(id), until),
+                Ask::Wait(None) => return,
                 Ask::Done => return self.end(cx, id),
             }
         }
@@ -457,6 +461,7 @@ impl Dht {
         let Some(search) = self.searches.remove(&id) else {
             return;
         };
+        self.timers.cancel(&Timer::Slow(id));
         self.ledger.ended(&search, cx.now.mono);
         let (key, closest) = (search.key, search.closest());
         match &search.then {

@@ -2,14 +2,20 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::distance::Distance;
 use super::table::Contact;
 use crate::id::{NodeId, NodeKey};
 use crate::limits::{
-    DHT_BUCKET_LEN, LOOKUP_CANDIDATES_MAX, LOOKUP_PARALLEL_MAX, LOOKUP_QUERIES_MAX,
+    DHT_BUCKET_LEN, LOOKUP_CANDIDATES_MAX, LOOKUP_OPEN_MAX, LOOKUP_PARALLEL_MAX, LOOKUP_QUERIES_MAX,
 };
+use crate::time::Time;
 use crate::wire::PeerAddr;
+
+/// A query that has no answer by then makes room for another, long before it is given up: who has left
+/// must not hold up the lookup.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// One search for the 20 nodes closest to a target.
 ///
@@ -32,8 +38,8 @@ pub struct Lookup {
 pub enum Next {
     /// Ask this node for the ones it knows closest to the target.
     Query(Contact),
-    /// Nothing before one of the queries ends.
-    Wait,
+    /// Nothing before one of the queries ends, or is so slow at this time that others need not wait for it.
+    Wait(Option<Time>),
     /// Nothing any more.
     Done,
 }
@@ -49,7 +55,8 @@ struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Heard,
-    Asked,
+    /// Since when.
+    Asked(Time),
     Answered,
     Failed,
 }
@@ -76,12 +83,13 @@ impl Lookup {
         self.target
     }
 
-    /// What to do next. A contact that is given counts as asked from now on.
+    /// What to do next at `now`, which does not decrease. A contact that is given counts as asked from now on.
     #[expect(
         clippy::should_implement_trait,
         reason = "waiting is no item of an iterator"
     )]
-    pub fn next(&mut self) -> Next {
+    pub fn next(&mut self, now: Time) -> Next {
+        let slow_at = self.slow_at(now);
         let closest = self
             .candidates
             .values_mut()
@@ -95,19 +103,37 @@ impl Lookup {
         let mut heard = core::iter::once(first)
             .chain(unanswered)
             .filter(|candidate| candidate.state == State::Heard);
-        if self.asked >= LOOKUP_PARALLEL_MAX {
-            return Next::Wait;
-        }
         match heard.next() {
             Some(candidate) if self.queries < LOOKUP_QUERIES_MAX => {
-                candidate.state = State::Asked;
+                if self.asked >= LOOKUP_OPEN_MAX {
+                    return Next::Wait(None);
+                }
+                if slow_at.is_some() {
+                    return Next::Wait(slow_at);
+                }
+                candidate.state = State::Asked(now);
                 self.asked += 1;
                 self.queries += 1;
                 Next::Query(candidate.contact.clone())
             }
-            Some(_) | None if self.asked > 0 => Next::Wait,
+            Some(_) | None if self.asked > 0 => Next::Wait(None),
             Some(_) | None => Next::Done,
         }
+    }
+
+    /// When the first of the queries will be slow that others wait for; none if one more may be made now.
+    fn slow_at(&self, now: Time) -> Option<Time> {
+        if self.asked < LOOKUP_PARALLEL_MAX {
+            return None;
+        }
+        let fresh = self.candidates.values().filter_map(|candidate| {
+            let State::Asked(since) = candidate.state else {
+                return None;
+            };
+            Some(since + SLOW_AFTER).filter(|slow_at| *slow_at > now)
+        });
+        let is_full = fresh.clone().count() >= LOOKUP_PARALLEL_MAX as usize;
+        fresh.min().filter(|_| is_full)
     }
 
     /// A node that was asked has named others and their addresses. Answers of nodes that were not asked have no
@@ -160,7 +186,7 @@ impl Lookup {
     fn end_query(&mut self, from: &NodeKey, state: State) -> Option<u32> {
         let place = self.places.get(from)?;
         match self.candidates.get_mut(place) {
-            Some(candidate) if candidate.state == State::Asked => {
+            Some(candidate) if candidate.is_asked() => {
                 candidate.state = state;
                 self.asked = self.asked.saturating_sub(1);
                 Some(candidate.hop)
@@ -185,7 +211,7 @@ impl Lookup {
                     known.state = State::Heard;
                 }
             }
-            State::Asked | State::Answered => {}
+            State::Asked(_) | State::Answered => {}
         }
     }
 
@@ -215,11 +241,17 @@ impl Lookup {
             .candidates
             .iter()
             .rev()
-            .filter(|(_, candidate)| candidate.state != State::Asked);
+            .filter(|(_, candidate)| !candidate.is_asked());
         let place = farthest.next().map(|(place, _)| *place);
         if let Some(forgotten) = place.and_then(|place| self.candidates.remove(&place)) {
             self.places.remove(&forgotten.contact.key);
         }
+    }
+}
+
+impl Candidate {
+    fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked(_))
     }
 }
 
@@ -241,13 +273,9 @@ impl Lookup {
             LOOKUP_QUERIES_MAX as usize,
         );
         let open = self.asked as usize;
-        broken.at_most(
-            "open queries of a lookup",
-            open,
-            LOOKUP_PARALLEL_MAX as usize,
-        );
-        let states = self.candidates.values().map(|candidate| candidate.state);
-        let asked = states.filter(|state| *state == State::Asked).count() as u64;
+        broken.at_most("open queries of a lookup", open, LOOKUP_OPEN_MAX as usize);
+        let candidates = self.candidates.values();
+        let asked = candidates.filter(|candidate| candidate.is_asked()).count() as u64;
         broken.equal(
             "open queries of a lookup and nodes asked",
             self.asked.into(),
@@ -267,7 +295,6 @@ mod tests {
     use super::*;
     use crate::io::Transport;
     use crate::rng::Rng;
-    use crate::time::Time;
     use alloc::collections::BTreeSet;
     use core::net::{IpAddr, Ipv4Addr};
     use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
@@ -327,13 +354,13 @@ mod tests {
         ) -> Vec<NodeKey> {
             let (mut pending, mut asked) = (Vec::new(), Vec::new());
             loop {
-                match lookup.next() {
+                match lookup.next(Time(0)) {
                     Next::Query(contact) => {
                         pending.push(contact.key);
                         asked.push(contact.key);
                         assert!(pending.len() <= LOOKUP_PARALLEL_MAX as usize);
                     }
-                    Next::Wait => {
+                    Next::Wait(_) => {
                         let at = rng.below(pending.len() as u64) as usize;
                         let key = pending.swap_remove(at);
                         if dead.contains(&key) {
@@ -441,24 +468,54 @@ mod tests {
         let mut rng = Rng::new(&[1; 32], "hostile");
         let mut lookup = Lookup::new(OWN, OWN, alloc::vec![contact(&mut rng)]);
         let mut queries = 0;
-        while let Next::Query(asked) = lookup.next() {
+        while let Next::Query(asked) = lookup.next(Time(0)) {
             queries += 1;
             let closer: Vec<Contact> = (0..200).map(|_| contact(&mut rng)).collect();
             lookup.on_reply(&asked.key, named(&closer));
             assert!(lookup.candidates.len() <= LOOKUP_CANDIDATES_MAX);
         }
-        assert_eq!(lookup.next(), Next::Done);
+        assert_eq!(lookup.next(Time(0)), Next::Done);
         assert!(queries <= LOOKUP_QUERIES_MAX && lookup.queries() == queries);
         assert_eq!(lookup.closest().len(), DHT_BUCKET_LEN);
+    }
+
+    // Three of the closest are asked at once, and others as soon as those are slow, up to nine.
+    #[test]
+    fn slow_nodes_hold_up_nobody_for_long() {
+        let mut rng = Rng::new(&[5; 32], "slow");
+        let seeds: Vec<Contact> = (0..20).map(|_| contact(&mut rng)).collect();
+        let mut lookup = Lookup::new(OWN, target(&mut rng), seeds);
+        let mut now = Time(7);
+        let mut asked = Vec::new();
+        while asked.len() < LOOKUP_OPEN_MAX as usize {
+            for _ in 0..LOOKUP_PARALLEL_MAX {
+                let Next::Query(contact) = lookup.next(now) else {
+                    panic!("nobody is asked");
+                };
+                asked.push(contact);
+            }
+            if asked.len() < LOOKUP_OPEN_MAX as usize {
+                let slow_at = now + SLOW_AFTER;
+                assert_eq!(lookup.next(now), Next::Wait(Some(slow_at)));
+                now = slow_at;
+            }
+        }
+        now = now + SLOW_AFTER;
+        assert_eq!(lookup.next(now), Next::Wait(None));
+        lookup.on_failure(&asked[0].key);
+        assert!(matches!(lookup.next(now), Next::Query(_)));
     }
 
     #[test]
     fn nothing_is_done_without_seeds_or_with_oneself() {
         let mut rng = Rng::new(&[2; 32], "empty");
         let own = contact(&mut rng);
-        assert_eq!(Lookup::new(own.id, OWN, Vec::new()).next(), Next::Done);
         assert_eq!(
-            Lookup::new(own.id, OWN, alloc::vec![own]).next(),
+            Lookup::new(own.id, OWN, Vec::new()).next(Time(0)),
+            Next::Done
+        );
+        assert_eq!(
+            Lookup::new(own.id, OWN, alloc::vec![own]).next(Time(0)),
             Next::Done
         );
     }
@@ -470,14 +527,14 @@ mod tests {
         let [one, two, three] = core::array::from_fn(|_| contact(&mut rng));
         let mut lookup = Lookup::new(own, target(&mut rng), Vec::from([one.clone()]));
         assert_eq!(lookup.hops(), 0);
-        assert_eq!(lookup.next(), Next::Query(one.clone()));
+        assert_eq!(lookup.next(Time(0)), Next::Query(one.clone()));
         lookup.on_reply(&one.key, named([&two]));
         assert_eq!(lookup.hops(), 1);
-        assert_eq!(lookup.next(), Next::Query(two.clone()));
+        assert_eq!(lookup.next(Time(0)), Next::Query(two.clone()));
         lookup.on_reply(&two.key, named([&one, &three]));
-        assert_eq!(lookup.next(), Next::Query(three.clone()));
+        assert_eq!(lookup.next(Time(0)), Next::Query(three.clone()));
         lookup.on_failure(&three.key);
-        assert_eq!((lookup.hops(), lookup.next()), (2, Next::Done));
+        assert_eq!((lookup.hops(), lookup.next(Time(0))), (2, Next::Done));
     }
 
     #[test]
@@ -486,12 +543,15 @@ mod tests {
         let (first, second) = (contact(&mut rng), contact(&mut rng));
         let mut lookup = Lookup::new(OWN, OWN, alloc::vec![first.clone()]);
         lookup.on_reply(&first.key, named([&second]));
-        assert_eq!(lookup.next(), Next::Query(first.clone()));
+        assert_eq!(lookup.next(Time(0)), Next::Query(first.clone()));
         lookup.on_reply(&second.key, named([&second]));
-        assert_eq!(lookup.next(), Next::Wait);
+        assert_eq!(lookup.next(Time(0)), Next::Wait(None));
         lookup.on_failure(&first.key);
         lookup.on_reply(&first.key, named([&second]));
-        assert_eq!((lookup.next(), lookup.closest().len()), (Next::Done, 0));
+        assert_eq!(
+            (lookup.next(Time(0)), lookup.closest().len()),
+            (Next::Done, 0)
+        );
     }
 
     #[test]
@@ -500,7 +560,7 @@ mod tests {
         let (teller, told) = (contact(&mut rng), contact(&mut rng));
         let mut lookup = Lookup::new(OWN, OWN, alloc::vec![teller.clone(), told.clone()]);
         assert!(matches!(
-            (lookup.next(), lookup.next()),
+            (lookup.next(Time(0)), lookup.next(Time(0))),
             (Next::Query(_), Next::Query(_))
         ));
         lookup.on_failure(&told.key);
@@ -508,6 +568,6 @@ mod tests {
         moved.addrs[0].port += 1;
         lookup.on_reply(&teller.key, named([&told, &moved]));
         let addrs = [told.addrs[0].clone(), moved.addrs[0].clone()];
-        assert!(matches!(lookup.next(), Next::Query(again) if again.addrs == addrs));
+        assert!(matches!(lookup.next(Time(0)), Next::Query(again) if again.addrs == addrs));
     }
 }

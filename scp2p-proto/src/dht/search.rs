@@ -76,8 +76,8 @@ impl Then {
 pub(super) enum Ask {
     Contact(Contact),
     Hub(NodeKey),
-    /// Answers are outstanding.
-    Wait,
+    /// Answers are outstanding; at this time there is more to ask although none came.
+    Wait(Option<Time>),
     Done,
 }
 
@@ -115,7 +115,7 @@ impl Search {
         }
     }
 
-    pub(super) fn next(&mut self) -> Ask {
+    pub(super) fn next(&mut self, now: Time) -> Ask {
         if self.manifest.is_some() {
             return Ask::Done;
         }
@@ -124,14 +124,14 @@ impl Search {
             self.asked.insert(hub);
             return Ask::Hub(hub);
         }
-        match self.lookup.next() {
+        match self.lookup.next(now) {
             Next::Query(contact) => {
                 self.queries += 1;
                 Ask::Contact(contact)
             }
-            Next::Wait => Ask::Wait,
+            Next::Wait(until) => Ask::Wait(until),
             Next::Done if self.asked.is_empty() => Ask::Done,
-            Next::Done => Ask::Wait,
+            Next::Done => Ask::Wait(None),
         }
     }
 

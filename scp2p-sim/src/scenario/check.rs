@@ -249,47 +249,26 @@ struct Content<'a> {
 
 impl<'a> Content<'a> {
     fn count(&mut self, event: &'a Event) -> Result<(), Fault> {
-        match &event.action {
-            Action::Publish {
-                share,
-                files,
-                bytes,
-            } => {
-                let more = bytes.saturating_mul(u64::from(*files));
-                self.published = self.published.saturating_add(more);
-                let size = self.shares.entry((&event.host, share)).or_default();
-                *size = (*size).max(more);
-                bounded("published", self.published)
-            }
-            Action::Get { to, share } if self.getters.insert((&event.host, to, share)) => {
-                let more = self.shares.get(&(to.as_str(), share.as_str()));
-                self.downloaded = self.downloaded.saturating_add(more.copied().unwrap_or(0));
-                bounded("downloaded", self.downloaded)
-            }
-            Action::Get { .. }
-            | Action::Start
-            | Action::Stop
-            | Action::Kill
-            | Action::Crash
-            | Action::Wipe
-            | Action::Roam { .. }
-            | Action::Suspend { .. }
-            | Action::ClockStep { .. }
-            | Action::Partition { .. }
-            | Action::Heal
-            | Action::Clog { .. }
-            | Action::DiskFull { .. }
-            | Action::DiskFree
-            | Action::Edit { .. }
-            | Action::Unpublish { .. }
-            | Action::Subscribe { .. }
-            | Action::Unsubscribe { .. }
-            | Action::Sync
-            | Action::Search { .. }
-            | Action::Pause
-            | Action::Resume
-            | Action::Cancel => Ok(()),
+        if let Action::Publish {
+            share,
+            files,
+            bytes,
+        } = &event.action
+        {
+            let more = bytes.saturating_mul(u64::from(*files));
+            self.published = self.published.saturating_add(more);
+            let size = self.shares.entry((&event.host, share)).or_default();
+            *size = (*size).max(more);
+            bounded("published", self.published)?;
         }
+        if let Action::Get { to, share } = &event.action
+            && self.getters.insert((&event.host, to, share))
+        {
+            let more = self.shares.get(&(to.as_str(), share.as_str()));
+            self.downloaded = self.downloaded.saturating_add(more.copied().unwrap_or(0));
+            bounded("downloaded", self.downloaded)?;
+        }
+        Ok(())
     }
 }
 
