@@ -84,10 +84,6 @@ impl Lookup {
     }
 
     /// What to do next at `now`, which does not decrease. A contact that is given counts as asked from now on.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "waiting is no item of an iterator"
-    )]
     pub fn next(&mut self, now: Time) -> Next {
         let slow_at = self.slow_at(now);
         let closest = self

@@ -36,8 +36,9 @@ impl Bootstraps {
     /// Adds an address and gives its number; none if there is no room. One known already need not wait
     /// any longer: whoever names it again wants it tried now.
     pub(super) fn add(&mut self, addr: BootstrapAddr) -> Option<usize> {
-        if let Some(number) = self.list.iter().position(|known| known.addr == addr) {
-            self.list[number].back_off = BACK_OFF_MIN;
+        let mut numbered = self.list.iter_mut().enumerate();
+        if let Some((number, known)) = numbered.find(|(_, known)| known.addr == addr) {
+            known.back_off = BACK_OFF_MIN;
             return Some(number);
         }
         if self.list.len() >= BOOTSTRAPS_MAX {

@@ -24,7 +24,7 @@ const CHECK_EVERY: u64 = 101;
 const SMALL: usize = 10;
 
 /// At each sample one of so many nodes is asked for the causes of what is unfinished.
-const CAUSES_EVERY: usize = 4;
+const CAUSES_EVERY: usize = 8;
 
 /// After this a share's head and providers are in the DHT.
 const ANNOUNCED: Span = Span::secs(60);

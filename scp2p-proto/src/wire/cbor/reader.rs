@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
                     return Err(DecodeError::Length(name));
                 }
                 let plain = self.plain_octets(&mut octets);
-                for octet in &mut octets[plain..] {
+                for octet in octets.iter_mut().skip(plain) {
                     if self.peek()? == Type::Break {
                         return Err(DecodeError::Length(name));
                     }

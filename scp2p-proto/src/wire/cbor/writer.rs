@@ -81,15 +81,12 @@ impl Writer {
     pub(crate) fn octets(&mut self, octets: &[u8]) -> &mut Writer {
         self.array(octets.len());
         let out = self.0.writer_mut();
-        for octets in octets.chunks(32) {
-            // The heads are there already.
-            let (mut written, mut len) = ([0x18; 64], 0);
-            for &octet in octets {
-                len += usize::from(octet > 0x17);
-                written[len] = octet;
-                len += 1;
+        out.reserve(octets.len() * 2);
+        for &octet in octets {
+            if octet > 0x17 {
+                out.push(0x18);
             }
-            out.extend_from_slice(&written[..len]);
+            out.push(octet);
         }
         self
     }
