@@ -425,6 +425,7 @@ impl Node {
                 .close(link, code, &mut self.heard, &mut self.out);
             return;
         }
+        self.dht.on_up(cx!(self), key);
         self.catalogs.on_up(cx!(self), key);
         self.transfers.on_up(cx!(self), key);
         if self.sessions.roster().is_callable(&key) {
@@ -446,6 +447,7 @@ impl Node {
         self.transfers.on_session_down(cx!(self));
         if last {
             self.peers.on_down(cx!(self), key);
+            self.dht.on_down(cx!(self), key);
             self.catalogs.on_down(cx!(self), key);
             self.transfers.on_down(cx!(self), key);
         }

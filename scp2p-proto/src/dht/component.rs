@@ -163,6 +163,15 @@ impl Dht {
         }
     }
 
+    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.table.seen(&peer, cx.now.mono);
+    }
+
+    /// The peer's last session ended.
+    pub(crate) fn on_down(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
+        self.table.doubt(&peer);
+    }
+
     pub(crate) fn drop_contact(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
         self.table.failed(&peer);
     }
@@ -299,7 +308,7 @@ impl Dht {
     }
 
     pub(super) fn closest_addrs(&self, target: &NodeId) -> Vec<PeerAddr> {
-        let closest = self.table.closest(target, DHT_BUCKET_LEN);
+        let closest = self.table.closest_sound(target, DHT_BUCKET_LEN);
         closest
             .into_iter()
             .flat_map(|contact| contact.addrs.iter().cloned())

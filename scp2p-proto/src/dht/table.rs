@@ -154,6 +154,13 @@ impl RoutingTable {
         entry.failures >= FAILURES_MAX && self.remove(key)
     }
 
+    /// A contact's session ended, so it may have left: until it answers again it counts as having failed once.
+    pub fn doubt(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.entry_mut(key) {
+            entry.failures = entry.failures.max(1);
+        }
+    }
+
     /// Forget a contact. False if it is not in the table.
     pub fn remove(&mut self, key: &NodeKey) -> bool {
         let index = self.bucket_of(&key.node_id());
@@ -173,12 +180,20 @@ impl RoutingTable {
         bucket.is_some_and(|bucket| bucket.entries.iter().any(|entry| entry.contact.key == *key))
     }
 
-    /// The `n` contacts closest to a target, the closest first.
+    /// The `n` contacts closest to a target, the closest first; those that failed lately only where there are too
+    /// few others, after those.
     pub fn closest(&self, target: &NodeId, n: usize) -> Vec<&Contact> {
-        let mut contacts: Vec<&Contact> = self.iter().collect();
-        contacts.sort_by_cached_key(|contact| Distance::between(&contact.id, target));
-        contacts.truncate(n);
+        let mut contacts = self.closest_sound(target, n);
+        let doubtful = self.entries().filter(|entry| entry.failures > 0);
+        let missing = n.saturating_sub(contacts.len());
+        contacts.extend(closest_of(doubtful, target, missing));
         contacts
+    }
+
+    /// The `n` closest of those that did not fail lately, the closest first: those that others should be told of.
+    pub fn closest_sound(&self, target: &NodeId, n: usize) -> Vec<&Contact> {
+        let sound = self.entries().filter(|entry| entry.failures == 0);
+        closest_of(sound, target, n)
     }
 
     /// A bucket that a lookup of [`RoutingTable::random_target_in`] should refresh: one for whose sake none was made
@@ -237,9 +252,11 @@ impl RoutingTable {
 
     /// All contacts, the farthest buckets first.
     pub fn iter(&self) -> impl Iterator<Item = &Contact> {
-        self.buckets
-            .values()
-            .flat_map(|bucket| bucket.entries.iter().map(|entry| &entry.contact))
+        self.entries().map(|entry| &entry.contact)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.values().flat_map(|bucket| &bucket.entries)
     }
 
     /// The bucket of an id; none for the own one.
@@ -296,6 +313,17 @@ impl Entry {
         self.seen = self.seen.max(now);
         self.failures = 0;
     }
+}
+
+fn closest_of<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    target: &NodeId,
+    n: usize,
+) -> Vec<&'a Contact> {
+    let mut contacts: Vec<&Contact> = entries.map(|entry| &entry.contact).collect();
+    contacts.sort_by_cached_key(|contact| Distance::between(&contact.id, target));
+    contacts.truncate(n);
+    contacts
 }
 
 /// What one party can be expected to hold: an IPv4 /24 or an IPv6 /48.
@@ -454,6 +482,24 @@ mod tests {
         assert!(table.contains(&only.key));
         assert!(table.failed(&only.key) && !table.contains(&only.key));
         assert!(!table.failed(&only.key) && !table.seen(&only.key, Time(2)) && table.is_empty());
+    }
+
+    #[test]
+    fn who_may_have_left_comes_last_and_is_named_to_nobody() {
+        let mut table = RoutingTable::new(OWN);
+        let [near, far] = [9, 0].map(|prefix| contact(prefix, 0, "10.0.0.1"));
+        for contact in [&near, &far] {
+            table.insert(contact.clone(), Time(0));
+        }
+        assert_eq!(table.closest(&OWN, 2), [&near, &far]);
+        for _ in 0..3 {
+            table.doubt(&near.key);
+        }
+        assert_eq!(table.closest(&OWN, 2), [&far, &near]);
+        assert_eq!(table.closest(&OWN, 1), [&far]);
+        assert_eq!(table.closest_sound(&OWN, 2), [&far]);
+        assert!(table.seen(&near.key, Time(1)));
+        assert_eq!(table.closest_sound(&OWN, 2), [&near, &far]);
     }
 
     #[test]
