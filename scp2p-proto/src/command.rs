@@ -46,7 +46,7 @@ pub enum Command {
     Pause(DownloadId),
     /// Go on with a download that was paused. Answered by [`Reply::Ok`] when that is durable.
     Resume(DownloadId),
-    /// Add a bootstrap peer for this run. Answered by [`Reply::Ok`].
+    /// Add a bootstrap peer for this run, or dial one again that is not connected. Answered by [`Reply::Ok`].
     AddBootstrap(BootstrapAddr),
     /// Close all links and flush. Answered by [`Reply::Ok`]; the node is done when
     /// [`Node::is_done`](crate::Node::is_done) says so.
@@ -248,7 +248,7 @@ pub enum CommandError {
     },
     /// This share is being published or taken back already.
     Busy,
-    /// More subscriptions or downloads than allowed; the number is the limit.
+    /// More subscriptions, downloads or bootstrap peers than allowed; the number is the limit.
     LimitReached(&'static str, u32),
     /// The link's share is one of our own.
     OwnShare,

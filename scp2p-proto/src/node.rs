@@ -295,8 +295,7 @@ impl Node {
             Command::Pause(download) => self.transfers.on_pause(cx!(self), op, download),
             Command::Resume(download) => self.transfers.on_resume(cx!(self), op, download),
             Command::AddBootstrap(addr) => {
-                self.peers.add_bootstrap(cx!(self), addr);
-                self.out.push_back(Output::Done(op, Ok(Reply::Ok)));
+                self.peers.on_add_bootstrap(cx!(self), op, addr);
             }
             Command::Shutdown => self.shutdown(op),
         }

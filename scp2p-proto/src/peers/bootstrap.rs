@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::dials::{Goal, Way};
 use super::{BACK_OFF_MAX, BACK_OFF_MIN, Peers, Timer};
+use crate::command::{CommandError, Reply};
 use crate::cx::Cx;
-use crate::id::NodeKey;
+use crate::id::{NodeKey, OpId};
 use crate::limits::BOOTSTRAPS_MAX;
 use crate::storage::Table;
 use crate::time::Time;
@@ -102,6 +103,26 @@ impl Bootstraps {
 }
 
 impl Peers {
+    pub(crate) fn on_add_bootstrap(&mut self, cx: &mut Cx<'_>, op: OpId, addr: BootstrapAddr) {
+        let result = match self.add_bootstrap(cx, addr) {
+            true => Ok(Reply::Ok),
+            false => {
+                let limit = BOOTSTRAPS_MAX as u32;
+                Err(CommandError::LimitReached("bootstrap peers", limit))
+            }
+        };
+        cx.done(op, result);
+    }
+
+    /// Keeps an address connected from now on; false if there are too many already.
+    pub(crate) fn add_bootstrap(&mut self, cx: &mut Cx<'_>, addr: BootstrapAddr) -> bool {
+        let number = self.bootstraps.add(addr);
+        if let Some(number) = number {
+            self.timers.set(Timer::Bootstrap(number), cx.now.mono);
+        }
+        number.is_some()
+    }
+
     pub(super) fn dial_bootstrap(&mut self, cx: &mut Cx<'_>, number: usize) {
         let goal = Goal::Bootstrap(number);
         let Some(bootstrap) = self.bootstraps.list.get(number) else {

@@ -153,12 +153,6 @@ impl Peers {
         }
     }
 
-    pub(crate) fn add_bootstrap(&mut self, cx: &mut Cx<'_>, addr: BootstrapAddr) {
-        if let Some(number) = self.bootstraps.add(addr) {
-            self.timers.set(Timer::Bootstrap(number), cx.now.mono);
-        }
-    }
-
     /// Hints of a link are bootstrap peers for this run.
     pub(crate) fn add_hints(&mut self, cx: &mut Cx<'_>, hints: Vec<BootstrapAddr>) {
         for hint in hints {

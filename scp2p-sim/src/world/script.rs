@@ -15,6 +15,8 @@ use crate::scenario::{Action, Span};
 
 /// Peers that each core host must be able to connect to when the world is healed.
 const PAIRS_PER_HOST: u64 = 4;
+/// Endpoints that translators gave a peer, of those that it is looked for at.
+const FACES_MAX: usize = 4;
 
 impl World<'_> {
     /// An event of the scenario happens.
@@ -268,7 +270,8 @@ impl World<'_> {
     fn introduce(&mut self, host: HostId, peer: HostId) {
         let key = self.hosts[peer.index()].keys.public();
         let mut endpoints = self.endpoints(peer);
-        for addr in self.network.quic_endpoints(self.now, peer) {
+        let faces = self.network.quic_endpoints(self.now, peer);
+        for addr in faces.into_iter().take(FACES_MAX) {
             if !endpoints.contains(&(Transport::Quic, addr)) {
                 endpoints.push((Transport::Quic, addr));
             }
