@@ -171,7 +171,7 @@ fn a_download_killed_ten_times_fetches_little_twice() {
 
 #[test]
 fn a_paused_download_waits_for_its_user() {
-    const SIZE: usize = 128 << 20;
+    const SIZE: usize = 512 << 20;
     let (publisher, folder, link) = publisher(Settings::default(), &[("big", content(SIZE, 8))]);
     let mut node = follow(&link, Settings::default());
     let out = node.folder("out");

@@ -163,6 +163,7 @@ impl Dht {
         }
     }
 
+    /// The peer has a session: it is there, whatever was doubted before.
     pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.table.seen(&peer, cx.now.mono);
     }
