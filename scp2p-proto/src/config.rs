@@ -23,9 +23,11 @@ pub struct Config {
     pub capabilities: Capabilities,
     /// Refuse peers whose sessions are not bound to their TLS channel. Deployed peers never are.
     pub require_binding: bool,
-    /// How often a subscription is looked up when nobody pushes; jittered by a quarter.
+    /// How often a subscription is looked up by itself and those peers together that would push what they find;
+    /// jittered by a quarter.
     pub poll_interval: Duration,
-    /// How often own heads, manifests and provider records are stored again; jittered by a quarter.
+    /// How often own heads, manifests and provider records are stored again at the most, sooner while they are new or a
+    /// deployed peer keeps them; jittered by a quarter.
     pub republish_interval: Duration,
     /// Per-item provider records written per share and republishing.
     pub item_records_max: u32,
@@ -48,7 +50,7 @@ impl Default for Config {
             capabilities: Capabilities::node(),
             require_binding: false,
             poll_interval: Duration::from_secs(60),
-            republish_interval: Duration::from_secs(240),
+            republish_interval: Duration::from_secs(1800),
             item_records_max: 64,
             uploads_per_peer_max: 4,
             files_at_once_max: 64,

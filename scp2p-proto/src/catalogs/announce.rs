@@ -15,6 +15,13 @@ use crate::wish::Wish;
 
 /// How long others are asked to keep our values: what deployed peers keep them at least.
 const TTL_SECS: u64 = 86_400;
+/// The pause after a first announcement; doubles up to the republish interval: who is closest to a key changes most
+/// while we are new.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause while a deployed peer takes our values: others like it bring old ones back all the time.
+const DEPLOYED_PAUSE: Duration = Duration::from_secs(240);
+/// The longest pause after announcements that nobody took.
+const UNHEARD_PAUSE: Duration = Duration::from_secs(240);
 
 impl Catalogs {
     /// Tells the peers that watch a share of ours or one we follow about its newest head.
@@ -32,16 +39,15 @@ impl Catalogs {
 
     /// Brings a share's newest revision into the DHT. Its manifest is read for that.
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, share: ShareId) {
-        let Some(revision) = self
-            .shares
-            .get(&share)
-            .and_then(|own| own.revision.as_ref())
-        else {
+        let Some(own) = self.shares.get_mut(&share) else {
+            return;
+        };
+        let Some(revision) = &own.revision else {
             return;
         };
         let row = Load::Row(Table::Manifests, revision.manifest().0.to_vec().into());
         cx.load(row, Tag::Announcing(share));
-        let pause = self.rng.jitter(cx.config.republish_interval);
+        let pause = self.rng.jitter(pause(cx, &mut own.rounds));
         self.timers.set(Timer::Announce(share), cx.now.mono + pause);
     }
 
@@ -116,7 +122,8 @@ impl Catalogs {
             return;
         }
         own.unheard = own.unheard.saturating_add(1);
-        let pause = Duration::from_secs(1 << own.unheard.min(16)).min(cx.config.republish_interval);
+        let longest = UNHEARD_PAUSE.min(cx.config.republish_interval);
+        let pause = Duration::from_secs(1 << own.unheard.min(16)).min(longest);
         let at = cx.now.mono + self.rng.jitter(pause);
         self.set_by(Timer::Announce(share), at);
     }
@@ -135,16 +142,29 @@ impl Catalogs {
         if self.addrs.is_empty() {
             return;
         }
-        let own = self.shares.iter().filter(|(_, own)| own.revision.is_some());
-        let served = self.subscriptions.iter().filter(|(_, known)| known.serving);
-        let timers = own.map(|(share, _)| Timer::Announce(*share));
-        let timers: Vec<_> = timers
-            .chain(served.map(|(share, _)| Timer::Provide(*share)))
-            .collect();
-        for timer in timers {
+        for timer in self.announcements() {
             let pause = self.stagger();
             self.set_by(timer, cx.now.mono + pause);
         }
+    }
+
+    /// A deployed peer is there that takes our values.
+    pub(super) fn announce_deployed(&mut self, cx: &mut Cx<'_>) {
+        let longest = DEPLOYED_PAUSE.min(cx.config.republish_interval);
+        for timer in self.announcements() {
+            let pause = self.rng.jitter(longest);
+            self.set_by(timer, cx.now.mono + pause);
+        }
+    }
+
+    /// The timers of all that is announced.
+    fn announcements(&self) -> Vec<Timer> {
+        let own = self.shares.iter().filter(|(_, own)| own.revision.is_some());
+        let served = self.subscriptions.iter().filter(|(_, known)| known.serving);
+        let timers = own.map(|(share, _)| Timer::Announce(*share));
+        timers
+            .chain(served.map(|(share, _)| Timer::Provide(*share)))
+            .collect()
     }
 
     /// We serve something of a subscribed share.
@@ -160,16 +180,15 @@ impl Catalogs {
 
     /// Names us as provider of a subscribed share.
     pub(super) fn provide(&mut self, cx: &mut Cx<'_>, share: ShareId) {
-        if self
-            .subscriptions
-            .get(&share)
-            .is_some_and(|subscription| subscription.serving)
-        {
+        let Some(subscription) = self.subscriptions.get_mut(&share) else {
+            return;
+        };
+        if subscription.serving {
             cx.wish(Wish::Provide {
                 content: ContentId(share.0),
                 tag: Tag::Provided(share).into(),
             });
-            let pause = self.rng.jitter(cx.config.republish_interval);
+            let pause = self.rng.jitter(pause(cx, &mut subscription.rounds));
             self.timers.set(Timer::Provide(share), cx.now.mono + pause);
         }
     }
@@ -180,6 +199,18 @@ impl Catalogs {
             self.set_by(Timer::Provide(share), cx.now.mono + pause);
         }
     }
+}
+
+/// The pause after the next of so many announcements.
+fn pause(cx: &Cx<'_>, rounds: &mut u32) -> Duration {
+    let longest = cx.config.republish_interval;
+    let longest = match cx.roster.has_deployed() {
+        true => DEPLOYED_PAUSE.min(longest),
+        false => longest,
+    };
+    let pause = FIRST_PAUSE.saturating_mul(1 << (*rounds).min(16));
+    *rounds = rounds.saturating_add(1);
+    pause.min(longest)
 }
 
 /// At most `max` contents of the items from `start` on, round and round, and where to go on.

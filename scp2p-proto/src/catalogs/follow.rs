@@ -25,11 +25,9 @@ use crate::wish::{Conduct, Found, Want, Wish};
 const ASK_TIME: Duration = Duration::from_secs(5);
 /// After how long a peer that did not take our list of shares gets it again.
 const WATCH_RETRY: Duration = Duration::from_secs(30);
-/// The first pause between lookups of a share that we know nothing of; doubles up to the poll interval.
+/// The first pause between lookups of a share that we know nothing of; doubles up to [`UNKNOWN_POLL`] poll intervals.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-/// How many poll intervals pass between lookups of a share whose revisions are pushed to us, and at most
-/// between those of one that nobody knows.
-const RARE_POLL: u32 = 5;
+const UNKNOWN_POLL: u32 = 5;
 
 impl Catalogs {
     pub(super) fn start_following(&mut self, cx: &mut Cx<'_>) {
@@ -247,10 +245,10 @@ impl Catalogs {
             Some(known) if known.revision.is_none() && known.candidates.retry_at().is_none() => {
                 let pause = FIRST_POLL.saturating_mul(1 << known.misses.min(16));
                 known.misses = known.misses.saturating_add(1);
-                pause.min(full.saturating_mul(RARE_POLL))
+                pause.min(full.saturating_mul(UNKNOWN_POLL))
             }
-            Some(known) if known.is_pushed() => full.saturating_mul(RARE_POLL),
-            Some(_) | None => full,
+            Some(known) => full.saturating_mul(known.askers()),
+            None => full,
         };
         self.rng.jitter(pause)
     }

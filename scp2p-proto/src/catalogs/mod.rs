@@ -224,6 +224,9 @@ impl Catalogs {
             }
             self.look_soon(from);
             self.announce_unheard(from);
+            if !cx.roster.is_ours(&peer) {
+                self.announce_deployed(cx);
+            }
         }
     }
 

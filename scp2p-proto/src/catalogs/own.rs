@@ -30,6 +30,8 @@ pub(super) struct OwnShare {
     pub changed: BTreeSet<LocalPath>,
     /// The item whose provider record is written next.
     pub next_item: u32,
+    /// Announcements since the start or the newest revision.
+    pub rounds: u32,
     /// Announcements in a row that nobody took.
     pub unheard: u32,
     /// The highest sequence number that somebody took since the start.
@@ -47,6 +49,7 @@ impl OwnShare {
             revision: None,
             changed: BTreeSet::new(),
             next_item: 0,
+            rounds: 0,
             unheard: 0,
             announced: 0,
         }
@@ -72,6 +75,7 @@ impl OwnShare {
     pub(super) fn withdraw(&mut self) -> Option<Revision> {
         self.changed.clear();
         self.next_item = 0;
+        self.rounds = 0;
         self.unheard = 0;
         self.revision.take()
     }

@@ -282,6 +282,7 @@ impl Catalogs {
         };
         let seq = revision.head.latest_seq;
         own.revision = Some(revision);
+        own.rounds = 0;
         cx.done(op, Ok(reply));
         cx.event(Event::SharePublished { share, seq });
         self.tell_watchers(cx, &share);

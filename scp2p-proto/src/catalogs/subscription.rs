@@ -23,8 +23,8 @@ const HINT_BYTES_MAX: usize = 512;
 /// The same peer's refused heads of a share are reported once in this time.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(600);
 
-/// So many connected peers must follow a share for it to count as pushed.
-const PUSHERS_MIN: usize = 2;
+/// So many connected peers that push revisions make lookups rarer, and no more: they could all be one.
+const PUSHERS_MAX: u32 = 10;
 
 /// A share that we follow.
 pub(super) struct Subscription {
@@ -41,6 +41,8 @@ pub(super) struct Subscription {
     pub checked: Option<UnixTime>,
     /// We serve something of it, so we are one of its providers.
     pub serving: bool,
+    /// So often we said so since the start.
+    pub rounds: u32,
     /// Connected peers that showed us a head, and its sequence number.
     holders: BTreeMap<NodeKey, u64>,
     complaints: BTreeMap<Option<NodeKey>, Time>,
@@ -106,6 +108,7 @@ impl Subscription {
             misses: 0,
             checked: None,
             serving: false,
+            rounds: 0,
             holders: BTreeMap::new(),
             complaints: BTreeMap::new(),
         }
@@ -188,10 +191,10 @@ impl Subscription {
         !self.holders.is_empty()
     }
 
-    /// Whether enough connected peers push new revisions for the DHT to be asked less often: one alone could
-    /// keep them back.
-    pub(super) fn is_pushed(&self) -> bool {
-        self.holders.len() >= PUSHERS_MIN
+    /// How many share the work of asking the DHT for newer revisions: who finds one pushes it to the others.
+    /// One alone could keep them back.
+    pub(super) fn askers(&self) -> u32 {
+        (self.holders.len() as u32).clamp(1, PUSHERS_MAX)
     }
 
     /// Connected peers that showed us a head of at least this number.

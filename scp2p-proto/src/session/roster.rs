@@ -86,6 +86,12 @@ impl Roster {
             .is_some_and(|session| session.level.is_some())
     }
 
+    /// Whether a deployed peer is connected that answers us.
+    pub(crate) fn has_deployed(&self) -> bool {
+        self.iter()
+            .any(|(_, session)| session.level.is_none() && session.is_callable())
+    }
+
     /// Every connected peer once, by key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
         self.sessions
