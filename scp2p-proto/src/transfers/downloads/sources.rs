@@ -15,7 +15,7 @@ use crate::wish::{Want, Wish};
 /// How often peers are asked what they have while a download is incomplete.
 const POLL: Duration = Duration::from_secs(15);
 /// How often at least, if nothing comes for long: who connects is asked at once all the same.
-const POLL_RARE: Duration = Duration::from_secs(60);
+const POLL_RARE: Duration = Duration::from_secs(300);
 const HAVE_TIME: Duration = Duration::from_secs(10);
 /// After so long without anything arriving, hubs are asked for contents too.
 const LAST_RESORT: Duration = Duration::from_secs(30);
