@@ -1,5 +1,6 @@
 //! Randomness that a seed determines: the core has no other.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -73,6 +74,15 @@ impl Rng {
             let other = self.index(last + 1);
             items.swap(last, other);
         }
+    }
+
+    /// Keeps at most so many of the items, all equally likely, in a random order.
+    pub fn choose<T>(&mut self, items: &mut Vec<T>, most: usize) {
+        for at in 0..most.min(items.len()) {
+            let other = at + self.index(items.len() - at);
+            items.swap(at, other);
+        }
+        items.truncate(most);
     }
 
     /// One of the items, each equally likely; `None` if there are none.
@@ -153,6 +163,28 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 6);
+    }
+
+    #[test]
+    fn every_choice_of_two_turns_up() {
+        let mut rng = rng();
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..200 {
+            let mut items = Vec::from([1, 2, 3]);
+            rng.choose(&mut items, 2);
+            if !seen.contains(&items) {
+                seen.push(items);
+            }
+        }
+        assert!(
+            seen.len() == 6
+                && seen
+                    .iter()
+                    .all(|items| items.len() == 2 && items[0] != items[1])
+        );
+        let mut items = Vec::from([1, 2]);
+        rng.choose(&mut items, 5);
+        assert_eq!(items.len(), 2);
     }
 
     proptest! {

@@ -12,6 +12,14 @@ use crate::io::Transport;
 /// Longest name of an enum value in an address.
 const WORD_MAX: usize = 16;
 
+// What lies between the values of an address as everybody writes it. Answers of the DHT have dozens of addresses, so
+// this form is written and read piece by piece and only others item by item.
+const V4: &[u8] = b"\x62ip\xa1\x62V4";
+const V6: &[u8] = b"\x62ip\xa1\x62V6";
+const PORT: &[u8] = b"\x64port";
+const QUIC: &[u8] = b"\x69transport\x64quic\x6bpubkey_hint";
+const TCP: &[u8] = b"\x69transport\x63tcp\x6bpubkey_hint";
+
 /// Where a peer can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerAddr {
@@ -50,18 +58,16 @@ impl PeerAddr {
 
     pub(crate) fn write(&self, w: &mut Writer) {
         w.map(if self.relay_via.is_some() { 5 } else { 4 });
-        w.text("ip").map(1);
         match self.ip {
-            IpAddr::V4(ip) => w.text("V4").octets(&ip.octets()),
-            IpAddr::V6(ip) => w.text("V6").octets(&ip.octets()),
+            IpAddr::V4(ip) => w.raw(V4).octets(&ip.octets()),
+            IpAddr::V6(ip) => w.raw(V6).octets(&ip.octets()),
         };
-        w.text("port").uint(self.port);
-        w.text("transport").text(match self.transport {
-            Transport::Quic => "quic",
-            Transport::Tcp => "tcp",
+        w.raw(PORT).uint(self.port);
+        w.raw(match self.transport {
+            Transport::Quic => QUIC,
+            Transport::Tcp => TCP,
         });
-        w.text("pubkey_hint")
-            .octets_or_null(self.key.as_ref().map(NodeKey::as_bytes));
+        w.octets_or_null(self.key.as_ref().map(NodeKey::as_bytes));
         if let Some(route) = &self.relay_via {
             w.text("relay_via").map(2);
             w.text("relay_addr");
@@ -72,6 +78,9 @@ impl PeerAddr {
 
     /// Reads an address. Nesting ends where that of CBOR ends.
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<PeerAddr, DecodeError> {
+        if let Some(addr) = r.attempt(PeerAddr::read_usual) {
+            return Ok(addr);
+        }
         let (mut ip, mut port, mut transport) = (
             Field::new("ip"),
             Field::new("port"),
@@ -92,6 +101,37 @@ impl PeerAddr {
             transport: transport.required()?,
             key: key.optional().map(NodeKey),
             relay_via: relay_via.optional().map(Box::new),
+        })
+    }
+}
+
+impl PeerAddr {
+    /// Reads an address as [`PeerAddr::write`] writes one with a key and without a relay.
+    fn read_usual(r: &mut Reader<'_>) -> Option<PeerAddr> {
+        if !r.eat(b"\xa4") {
+            return None;
+        }
+        let ip = if r.eat(V4) {
+            IpAddr::from(r.plain::<4>()?)
+        } else if r.eat(V6) {
+            IpAddr::from(r.plain::<16>()?)
+        } else {
+            return None;
+        };
+        let port = r.eat(PORT).then(|| r.u16("port").ok())??;
+        let transport = if r.eat(QUIC) {
+            Transport::Quic
+        } else if r.eat(TCP) {
+            Transport::Tcp
+        } else {
+            return None;
+        };
+        Some(PeerAddr {
+            ip,
+            port,
+            transport,
+            key: Some(NodeKey(r.plain()?)),
+            relay_via: None,
         })
     }
 }
@@ -144,4 +184,53 @@ fn read_route(r: &mut Reader<'_>) -> Result<RelayRoute, DecodeError> {
         relay: relay.required()?,
         slot: slot.required()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+    use proptest::prelude::*;
+
+    fn addr() -> impl Strategy<Value = PeerAddr> {
+        let v4 = any::<[u8; 4]>().prop_map(|ip| IpAddr::from(Ipv4Addr::from(ip)));
+        let v6 = any::<[u8; 16]>().prop_map(|ip| IpAddr::from(Ipv6Addr::from(ip)));
+        let transport = prop_oneof![Just(Transport::Quic), Just(Transport::Tcp)];
+        let key = prop_oneof![3 => any::<[u8; 32]>().prop_map(Some), 1 => Just(None)];
+        let parts = (prop_oneof![v4, v6], any::<u16>(), transport, key);
+        parts.prop_map(|(ip, port, transport, key)| PeerAddr {
+            ip,
+            port,
+            transport,
+            key: key.map(NodeKey),
+            relay_via: None,
+        })
+    }
+
+    fn written(addr: &PeerAddr) -> Vec<u8> {
+        let mut w = Writer::new();
+        addr.write(&mut w);
+        w.finish()
+    }
+
+    proptest! {
+        /// The usual form, and one with a field more that nobody knows, read as the same address, and no further.
+        #[test]
+        fn all_forms_read_alike(addr in addr()) {
+            let usual = written(&addr);
+            let mut longer = usual.clone();
+            longer[0] += 1;
+            longer.extend(b"\x61x\x07");
+            for mut form in [usual, longer] {
+                let len = form.len();
+                form.push(0x05);
+                let mut r = Reader::new(&form);
+                prop_assert_eq!(PeerAddr::read(&mut r), Ok(addr.clone()));
+                prop_assert_eq!(r.u8("next"), Ok(5));
+                form.truncate(len - 1);
+                prop_assert!(PeerAddr::read(&mut Reader::new(&form)).is_err());
+            }
+        }
+    }
 }

@@ -176,6 +176,37 @@ impl<'a> Reader<'a> {
         Ok(octets)
     }
 
+    /// Reads what has one form of several, or stays where it is.
+    pub(crate) fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let start = self.decoder.position();
+        let value = read(self);
+        if value.is_none() {
+            self.decoder.set_position(start);
+        }
+        value
+    }
+
+    /// Passes these bytes if they come next.
+    pub(crate) fn eat(&mut self, bytes: &[u8]) -> bool {
+        let at = self.decoder.position();
+        let rest = self.decoder.input().get(at..).unwrap_or_default();
+        let comes = rest.starts_with(bytes);
+        if comes {
+            self.decoder.set_position(at + bytes.len());
+        }
+        comes
+    }
+
+    /// Reads an array of `N` octets, at most 255, if it is written in the shortest form.
+    pub(crate) fn plain<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let mut octets = [0; N];
+        let head = match N as u8 {
+            len @ 0..=0x17 => self.eat(&[0x80 | len]),
+            len => self.eat(&[0x98, len]),
+        };
+        (head && self.plain_octets(&mut octets) == N).then_some(octets)
+    }
+
     /// Reads integers up to 255 as long as they are in the form in which deployed peers send octets, and says how
     /// many. Manifests and addresses have so many of them that anything slower is felt.
     fn plain_octets(&mut self, octets: &mut [u8]) -> usize {
