@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{ANSWER_TIME, EXCHANGE_EVERY, PING_AFTER, Peers, ROUND, Tag, Timer, is_dialable};
+use super::{ANSWER_TIME, PING_AFTER, Peers, QUIET_ROUND, ROUND, Tag, Timer, is_dialable};
 use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
 use crate::planted::{self, Bug};
 use crate::session::{DialPlan, Ticket};
-use crate::time::UnixTime;
+use crate::time::{Time, UnixTime};
 use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
 
 /// Peers dialled in one round only to know more of the network.
@@ -137,52 +137,49 @@ impl Peers {
 
     /// Looks after the connections: pings the silent, exchanges peers, finds new ones.
     pub(super) fn round(&mut self, cx: &mut Cx<'_>) {
-        let next = self.rng.jitter(ROUND);
+        let sessions = cx.roster.iter();
+        let callable = sessions.filter(|(_, session)| session.is_callable());
+        let connected: Vec<(NodeKey, bool)> = callable
+            .map(|(peer, session)| {
+                let silent = cx.now.mono.since(session.heard) > PING_AFTER;
+                (*peer, silent && session.level.is_some())
+            })
+            .collect();
+        let is_enough = connected.len() >= SESSIONS_WANTED;
+        let next = self.rng.jitter(if is_enough { QUIET_ROUND } else { ROUND });
         if !planted::has(cx.config, Bug::RoundForgotten) {
             self.timers.set(Timer::Round, cx.now.mono + next);
         }
         self.forget_pauses(cx.now.mono);
         self.own.forget_votes(cx.now.mono, cx.roster);
         self.show_own_addrs(cx);
-        let mut connected: Vec<NodeKey> = Vec::new();
-        for (peer, session) in cx.roster.iter() {
-            if session.is_callable() {
-                connected.push(*peer);
-            }
+        for (peer, _) in connected.iter().filter(|(_, is_to_ping)| *is_to_ping) {
+            cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
         }
-        for peer in &connected {
-            let silent = cx
-                .roster
-                .session(peer)
-                .is_some_and(|session| cx.now.mono.since(session.heard) > PING_AFTER);
-            if silent && cx.roster.is_ours(peer) {
-                cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
-            }
-        }
-        self.rng.shuffle(&mut connected);
-        let is_enough = connected.len() >= SESSIONS_WANTED;
         if !is_enough {
             self.find_more(cx);
         }
-        self.rounds = self.rounds.wrapping_add(1);
-        if !is_enough || self.rounds.is_multiple_of(EXCHANGE_EVERY) {
-            self.exchange(cx, &connected);
+        self.exchange(cx, &connected);
+    }
+
+    /// A session ended: new ones are looked for soon, if few are left.
+    pub(super) fn round_soon(&mut self, cx: &Cx<'_>) {
+        let soon = cx.now.mono + self.rng.jitter(ROUND);
+        let is_late = |at: Time| at > soon;
+        if cx.roster.len() < SESSIONS_WANTED && self.timers.at(&Timer::Round).is_some_and(is_late) {
+            self.timers.set(Timer::Round, soon);
         }
     }
 
-    /// Asks the first of these, in random order, for peers, and offers some to the last.
-    fn exchange(&mut self, cx: &mut Cx<'_>, connected: &[NodeKey]) {
-        if let Some(peer) = connected.first() {
-            cx.call(
-                *peer,
-                Request::PexRequest {
-                    max_peers: PEX_SAMPLE_MAX as u8,
-                },
-                ANSWER_TIME,
-                Tag::Exchanged,
-            );
+    /// Asks one of these at random for peers, and offers some to one.
+    fn exchange(&mut self, cx: &mut Cx<'_>, connected: &[(NodeKey, bool)]) {
+        if let Some((peer, _)) = self.rng.pick(connected) {
+            let request = Request::PexRequest {
+                max_peers: PEX_SAMPLE_MAX as u8,
+            };
+            cx.call(*peer, request, ANSWER_TIME, Tag::Exchanged);
         }
-        if let Some(peer) = connected.last() {
+        if let Some((peer, _)) = self.rng.pick(connected) {
             let mut offer = cx.roster.own_addrs.clone();
             offer.extend(self.sample(cx, *peer, PEX_SAMPLE_MAX / 4));
             cx.call(*peer, Request::PexOffer(offer), ANSWER_TIME, Tag::Offered);
@@ -205,15 +202,12 @@ impl Peers {
     /// Random peers that were reached lately, for others.
     fn sample(&mut self, cx: &Cx<'_>, but: NodeKey, most: usize) -> Vec<PeerAddr> {
         let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS));
-        let mut addrs: Vec<PeerAddr> = self
-            .book
-            .iter()
-            .filter(|(key, _)| **key != but)
-            .flat_map(|(_, record)| record.reached_since(since).cloned())
+        let others = self.book.iter().filter(|(key, _)| **key != but);
+        let mut addrs: Vec<&PeerAddr> = others
+            .flat_map(|(_, record)| record.reached_since(since))
             .collect();
-        self.rng.shuffle(&mut addrs);
-        addrs.truncate(most);
-        addrs
+        self.rng.choose(&mut addrs, most);
+        addrs.into_iter().cloned().collect()
     }
 }
 

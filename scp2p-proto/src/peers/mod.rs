@@ -38,13 +38,12 @@ use crate::timers::Timers;
 use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
-/// How often connections are looked after.
+/// How often connections are looked after and peers exchanged, with few sessions and with enough.
 const ROUND: Duration = Duration::from_secs(20);
-/// Who has enough sessions exchanges peers in one round out of so many.
-const EXCHANGE_EVERY: u32 = 3;
+const QUIET_ROUND: Duration = Duration::from_secs(60);
 /// A session that was silent for so long is pinged: transports notice by themselves when a peer's computer is gone, so
 /// this is for a program that hangs.
-const PING_AFTER: Duration = Duration::from_secs(180);
+const PING_AFTER: Duration = Duration::from_secs(300);
 /// A session that was silent for so long is closed when a call over it is not answered in time.
 const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
@@ -86,7 +85,6 @@ pub(crate) struct Peers {
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
     timers: Timers<Timer>,
-    rounds: u32,
     dials_failed: u64,
 }
 
@@ -110,7 +108,6 @@ impl Peers {
             back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
             timers: Timers::default(),
-            rounds: 0,
             dials_failed: 0,
         };
         for (table, key, value) in &saved.rows {
@@ -356,6 +353,7 @@ impl Peers {
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.rtts.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
+        self.round_soon(cx);
         for number in self.bootstraps.down(&peer) {
             let soon = self.rng.jitter(BACK_OFF_MIN);
             self.timers
