@@ -127,11 +127,11 @@ impl World<'_> {
         at.promised = super::host::Promised::default();
         // What its user did with what is lost is lost too.
         at.wanted.retain(|wanted| match wanted {
-            Wanted::Unpublish { .. } | Wanted::Pause(_) | Wanted::Resume(_) => false,
             Wanted::Publish { .. }
-            | Wanted::Subscribe(_)
-            | Wanted::Unsubscribe(_)
-            | Wanted::Get(_) => true,
+            | Wanted::Unpublish { .. }
+            | Wanted::Pause(_)
+            | Wanted::Resume(_) => false,
+            Wanted::Subscribe(_) | Wanted::Unsubscribe(_) | Wanted::Get(_) => true,
         });
         self.downloads.retain(|(of, _), _| *of != host);
         // The keys of its shares are gone, and with them the shares.
