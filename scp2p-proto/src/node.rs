@@ -231,6 +231,11 @@ impl Node {
         self.peers.views(self.sessions.roster())
     }
 
+    /// The keys of all that [`Node::peers`] tells about, in the order of keys.
+    pub fn peer_keys(&self) -> impl Iterator<Item = NodeKey> {
+        self.peers.keys()
+    }
+
     /// Own shares, by name.
     pub fn shares(&self) -> Vec<ShareView> {
         self.catalogs.share_views()

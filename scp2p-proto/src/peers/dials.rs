@@ -98,6 +98,16 @@ impl Dials {
         self.rests.until(way, now)
     }
 
+    /// Until when a peer must not be dialled at an address where it was never reached.
+    pub(super) fn addr_rests_until(
+        &self,
+        addr: &PeerAddr,
+        peer: NodeKey,
+        now: Time,
+    ) -> Option<Time> {
+        self.rests.addr_until(addr, peer, now)
+    }
+
     /// Begins an attempt; what it needs comes from [`Dials::next`].
     pub(super) fn begin(&mut self, goal: Goal, ways: Vec<Way>, now: Time) {
         let attempt = Attempt {

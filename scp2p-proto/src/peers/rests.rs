@@ -9,6 +9,7 @@ use crate::io::{Dial, Host, Transport};
 use crate::limits::RESTING_ADDRS_MAX;
 use crate::lru::Lru;
 use crate::time::Time;
+use crate::wire::PeerAddr;
 
 /// How long an address that was dialled because somebody named it is left alone.
 const REST: Duration = Duration::from_secs(60);
@@ -45,8 +46,22 @@ impl Rests {
     /// Until when this way must not be gone.
     pub(super) fn until(&self, way: &Way, now: Time) -> Option<Time> {
         let place = Place::of(&way.dial).filter(|_| !way.is_vouched)?;
-        let dialled = self.dialled.peek(&place)?;
-        let is_found = dialled.found.is_some() && dialled.found == way.expected;
+        self.place_until(&place, way.expected, now)
+    }
+
+    /// Until when a peer must not be dialled at an address where it was never reached.
+    pub(super) fn addr_until(&self, addr: &PeerAddr, peer: NodeKey, now: Time) -> Option<Time> {
+        let place = Place {
+            ip: addr.ip.to_canonical(),
+            port: addr.port,
+            transport: addr.transport,
+        };
+        self.place_until(&place, Some(peer), now)
+    }
+
+    fn place_until(&self, place: &Place, expected: Option<NodeKey>, now: Time) -> Option<Time> {
+        let dialled = self.dialled.peek(place)?;
+        let is_found = dialled.found.is_some() && dialled.found == expected;
         let until = dialled.at + REST;
         (!is_found && until > now).then_some(until)
     }

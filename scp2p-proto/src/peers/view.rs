@@ -18,6 +18,10 @@ impl Peers {
         stats.dials_failed = self.dials_failed;
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = NodeKey> {
+        self.book.iter().map(|(key, _)| *key)
+    }
+
     pub(crate) fn views(&self, roster: &Roster) -> Vec<PeerView> {
         let mut views: Vec<PeerView> = self
             .book

@@ -55,8 +55,10 @@ impl Peers {
             Some(record) if record.is_shunned_at(now.unix) => causes.push(PeerCause::Shunned),
             Some(record) if record.addrs.is_empty() => causes.push(PeerCause::NoAddress),
             Some(record) if goals.is_empty() && retry_at.is_none() => {
-                let ways = self.ways(peer, record);
-                let mut rests = ways.iter().map(|way| self.dials.rests_until(way, now.mono));
+                let mut rests = record.addrs.iter().map(|known| match known.reached {
+                    Some(_) => None,
+                    None => self.dials.addr_rests_until(&known.addr, peer, now.mono),
+                });
                 let first = rests.try_fold(Time(u64::MAX), |first, until| Some(first.min(until?)));
                 causes.extend(first.map(|until| PeerCause::AddressesRest { until }));
                 let round_at = self.timers.at(&Timer::Round);

@@ -23,9 +23,6 @@ const CHECK_EVERY: u64 = 101;
 /// In a world of so many hosts it is looked at after each input.
 const SMALL: usize = 10;
 
-/// At each sample one of so many nodes is asked for the causes of what is unfinished.
-const CAUSES_EVERY: usize = 8;
-
 /// After this a share's head and providers are in the DHT.
 const ANNOUNCED: Span = Span::secs(60);
 
@@ -300,11 +297,10 @@ impl World<'_> {
         }
     }
 
-    /// Nodes name a cause for everything unfinished; as it takes long, some of them are asked each time.
+    /// Nodes name a cause for everything unfinished.
     pub(super) fn check_causes(&mut self) {
-        let turn = self.samples.len() % CAUSES_EVERY;
-        let asked = self.hosts.iter().skip(turn).step_by(CAUSES_EVERY);
-        let nodes = asked.filter_map(|host| Some((host.id, host.node()?)));
+        let hosts = self.hosts.iter();
+        let nodes = hosts.filter_map(|host| Some((host.id, host.node()?)));
         let mut silent: Vec<(HostId, Subject)> = Vec::new();
         for (host, node) in nodes {
             let downloads = node.downloads().into_iter();
@@ -313,8 +309,7 @@ impl World<'_> {
                 .map(|view| Subject::Download(view.id));
             let subscriptions = node.subscriptions().into_iter();
             let subscriptions = subscriptions.map(|view| Subject::Subscription(view.id));
-            let peers = node.peers().into_iter();
-            let peers = peers.map(|view| Subject::Peer(view.key));
+            let peers = node.peer_keys().map(Subject::Peer);
             let unfinished = downloads.chain(subscriptions).chain(peers);
             let has_cause = |subject: &Subject| {
                 let causes = node.why(*subject);
