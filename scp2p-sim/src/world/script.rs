@@ -15,7 +15,8 @@ use crate::scenario::{Action, Span};
 
 /// Peers that each core host must be able to connect to when the world is healed.
 const PAIRS_PER_HOST: u64 = 4;
-/// Endpoints that translators gave a peer, of those that it is looked for at.
+/// Endpoints that translators gave a peer, of those that it is looked for at: a node takes 64 bootstrap addresses in all,
+/// and a translator that maps each flow anew gives hundreds.
 const FACES_MAX: usize = 4;
 
 impl World<'_> {
