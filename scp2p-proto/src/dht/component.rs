@@ -39,6 +39,10 @@ const REPUBLISH_EVERY: Duration = Duration::from_secs(60);
 /// Values that nobody stored for so long are stored by us, a few at a time.
 const REPUBLISH_AGE_SECS: u64 = 3600;
 const REPUBLISH_MOST: usize = 8;
+/// Lookups that begin with so many contacts need none that may have left.
+const SOUND_SEEDS_MIN: usize = 8;
+/// Contacts that may have left are asked whether they are there, so many when buckets are refreshed.
+const DOUBTED_MAX: usize = 8;
 /// How long our word for being a provider stands, in seconds.
 const PROVIDE_TTL_SECS: u64 = 86_400;
 
@@ -51,6 +55,8 @@ pub(crate) enum Tag {
     Local(u64),
     /// A ping of the contact that would have to make room.
     Evict(Contact),
+    /// A ping of a contact that may have left.
+    Doubted,
     /// A value sent to be stored.
     Sent(u64),
     /// The value that somebody asked for, or that is to be merged.
@@ -243,6 +249,9 @@ impl Dht {
                 }
                 Err(_) => {}
             },
+            (Tag::Doubted, Outcome::Answer { from, answer, .. }) => {
+                self.is_there(cx, &from, &answer);
+            }
             (Tag::Local(id), Outcome::Loaded(Ok(Loaded::Row(row)))) => {
                 if let Some(search) = self.searches.get_mut(&id)
                     && let Some(value) =
@@ -265,7 +274,15 @@ impl Dht {
                     self.search(cx, key, key.target(), then);
                 }
             }
-            (Tag::Query(_) | Tag::Sent(_) | Tag::Evict(_) | Tag::Kept(_) | Tag::Again(..), _) => {}
+            (
+                Tag::Query(_)
+                | Tag::Sent(_)
+                | Tag::Evict(_)
+                | Tag::Doubted
+                | Tag::Kept(_)
+                | Tag::Again(..),
+                _,
+            ) => {}
         }
         self.begin_waiting(cx);
     }
@@ -322,6 +339,9 @@ impl Dht {
 
     fn refresh(&mut self, cx: &mut Cx<'_>) {
         self.again(cx, Timer::Refresh, REFRESH_EVERY);
+        for contact in self.table.doubted(DOUBTED_MAX) {
+            cx.call(contact, Request::Ping, QUERY_TIME, Tag::Doubted);
+        }
         if let Some(bucket) = self.table.stale_bucket(cx.now.mono, STALE_BUCKET) {
             self.table.refreshed(bucket, cx.now.mono);
             let target = self.table.random_target_in(bucket, &mut self.rng);
@@ -352,6 +372,14 @@ impl Dht {
     }
 
     fn search(&mut self, cx: &mut Cx<'_>, key: DhtKey, target: NodeId, then: Then) {
+        let is_here = || self.values.live(&key, cx.now.unix).is_some();
+        let is_vain = match then {
+            Then::Tell(..) => !is_here(),
+            Then::Store { .. } | Then::Provide(_) | Then::Refresh => true,
+        };
+        if is_vain && self.table.is_empty() && self.live_hubs(cx).is_empty() {
+            return give_up(cx, then);
+        }
         self.ledger.begun(then.kind());
         if self.waiting.len() >= SEARCHES_WAITING_MAX {
             self.ledger.given_up(then.kind());
@@ -391,7 +419,10 @@ impl Dht {
             then,
             since,
         } = wanted;
-        let closest = self.table.closest(&target, DHT_BUCKET_LEN);
+        let mut closest = self.table.closest_sound(&target, DHT_BUCKET_LEN);
+        if closest.len() < SOUND_SEEDS_MIN {
+            closest = self.table.closest(&target, DHT_BUCKET_LEN);
+        }
         let seeds = closest.into_iter().cloned().collect();
         let wants_value = matches!(then, Then::Tell(..) | Then::Provide(_));
         let hubs = if wants_value {
@@ -438,15 +469,7 @@ impl Dht {
         from: NodeKey,
         answer: Result<Answer, CallError>,
     ) {
-        match &answer {
-            Ok(_) => {
-                self.table.seen(&from, cx.now.mono);
-            }
-            Err(error) if is_gone(error) => {
-                self.table.failed(&from);
-            }
-            Err(_) => {}
-        }
+        self.is_there(cx, &from, &answer);
         let own = self.own_key;
         let Some(search) = self.searches.get_mut(&id) else {
             return;
@@ -465,6 +488,19 @@ impl Dht {
             Ok(_) | Err(_) => search.on_failure(&from),
         }
         self.go_on(cx, id);
+    }
+
+    /// What an answer, or that there was none, tells of a contact.
+    fn is_there(&mut self, cx: &Cx<'_>, contact: &NodeKey, answer: &Result<Answer, CallError>) {
+        match answer {
+            Ok(_) => {
+                self.table.seen(contact, cx.now.mono);
+            }
+            Err(error) if is_gone(error) => {
+                self.table.failed(contact);
+            }
+            Err(_) => {}
+        }
     }
 
     fn end(&mut self, cx: &mut Cx<'_>, id: u64) {

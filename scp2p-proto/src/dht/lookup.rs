@@ -13,15 +13,15 @@ use crate::limits::{
 use crate::time::Time;
 use crate::wire::PeerAddr;
 
-/// A query that has no answer by then makes room for another, long before it is given up: who has left
-/// must not hold up the lookup.
+/// A query that has no answer by then makes room for another and is no longer waited for where enough others
+/// answer, long before it is given up: who has left must not hold up the lookup.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// One search for the 20 nodes closest to a target.
 ///
 /// The caller asks whom [`Lookup::next`] names and reports each answer or failure; every query must end in
 /// one of the two, so the caller has a deadline for each. It is done when the closest of all nodes that it
-/// knows, failed ones aside, have answered, or when it has asked as often as it may.
+/// knows, those aside that failed or are slow, have answered, or when it has asked as often as it may.
 #[derive(Debug, Clone)]
 pub struct Lookup {
     own: NodeId,
@@ -85,51 +85,52 @@ impl Lookup {
 
     /// What to do next at `now`, which does not decrease. A contact that is given counts as asked from now on.
     pub fn next(&mut self, now: Time) -> Next {
-        let slow_at = self.slow_at(now);
-        let closest = self
+        let candidates = self.candidates.values();
+        let slow = candidates
+            .filter(|candidate| candidate.is_slow(now))
+            .count() as u32;
+        let sound = self
             .candidates
             .values_mut()
-            .filter(|candidate| candidate.state != State::Failed);
-        let mut unanswered = closest
-            .take(DHT_BUCKET_LEN)
-            .filter(|candidate| candidate.state != State::Answered);
-        let Some(first) = unanswered.next() else {
-            return Next::Done;
-        };
-        let mut heard = core::iter::once(first)
-            .chain(unanswered)
-            .filter(|candidate| candidate.state == State::Heard);
-        match heard.next() {
-            Some(candidate) if self.queries < LOOKUP_QUERIES_MAX => {
-                if self.asked >= LOOKUP_OPEN_MAX {
-                    return Next::Wait(None);
-                }
-                if slow_at.is_some() {
-                    return Next::Wait(slow_at);
-                }
-                candidate.state = State::Asked(now);
-                self.asked += 1;
-                self.queries += 1;
-                Next::Query(candidate.contact.clone())
+            .filter(|candidate| candidate.state != State::Failed && !candidate.is_slow(now));
+        let (mut answered, mut next) = (0, None);
+        for candidate in sound.take(DHT_BUCKET_LEN) {
+            answered += usize::from(candidate.state == State::Answered);
+            if candidate.state == State::Heard && next.is_none() {
+                next = Some(candidate);
             }
-            Some(_) | None if self.asked > 0 => Next::Wait(None),
-            Some(_) | None => Next::Done,
         }
+        if answered == DHT_BUCKET_LEN {
+            return Next::Done;
+        }
+        let Some(candidate) = next.filter(|_| self.queries < LOOKUP_QUERIES_MAX) else {
+            return match self.asked {
+                0 => Next::Done,
+                _ if self.has_others() => Next::Wait(self.slow_at(now)),
+                _ => Next::Wait(None),
+            };
+        };
+        if self.asked - slow >= LOOKUP_PARALLEL_MAX || self.asked >= LOOKUP_OPEN_MAX {
+            return Next::Wait(self.slow_at(now));
+        }
+        candidate.state = State::Asked(now);
+        self.asked += 1;
+        self.queries += 1;
+        Next::Query(candidate.contact.clone())
     }
 
-    /// When the first of the queries will be slow that others wait for; none if one more may be made now.
+    /// Whether there are more than are to answer, so that some may be left aside.
+    fn has_others(&self) -> bool {
+        let candidates = self.candidates.values();
+        let left = candidates.filter(|candidate| candidate.state != State::Failed);
+        left.count() > DHT_BUCKET_LEN
+    }
+
+    /// When the first of the queries will be slow that are not.
     fn slow_at(&self, now: Time) -> Option<Time> {
-        if self.asked < LOOKUP_PARALLEL_MAX {
-            return None;
-        }
-        let fresh = self.candidates.values().filter_map(|candidate| {
-            let State::Asked(since) = candidate.state else {
-                return None;
-            };
-            Some(since + SLOW_AFTER).filter(|slow_at| *slow_at > now)
-        });
-        let is_full = fresh.clone().count() >= LOOKUP_PARALLEL_MAX as usize;
-        fresh.min().filter(|_| is_full)
+        let asked = self.candidates.values();
+        let moments = asked.filter_map(Candidate::slow_at);
+        moments.filter(|slow_at| *slow_at > now).min()
     }
 
     /// A node that was asked has named others and their addresses. Answers of nodes that were not asked have no
@@ -248,6 +249,18 @@ impl Lookup {
 impl Candidate {
     fn is_asked(&self) -> bool {
         matches!(self.state, State::Asked(_))
+    }
+
+    /// When it will be slow, or was.
+    fn slow_at(&self) -> Option<Time> {
+        match self.state {
+            State::Asked(since) => Some(since + SLOW_AFTER),
+            State::Heard | State::Answered | State::Failed => None,
+        }
+    }
+
+    fn is_slow(&self, now: Time) -> bool {
+        self.slow_at().is_some_and(|slow_at| slow_at <= now)
     }
 }
 
@@ -502,6 +515,32 @@ mod tests {
         assert_eq!(lookup.next(now), Next::Wait(None));
         lookup.on_failure(&asked[0].key);
         assert!(matches!(lookup.next(now), Next::Query(_)));
+    }
+
+    // Who is slow is not waited for when twenty others have answered, and else is.
+    #[test]
+    fn the_slow_are_waited_for_only_where_they_are_needed() {
+        for size in [DHT_BUCKET_LEN + 2, DHT_BUCKET_LEN + 1] {
+            let mut rng = Rng::new(&[6; 32], "needed");
+            let seeds: Vec<Contact> = (0..size).map(|_| contact(&mut rng)).collect();
+            let mut lookup = Lookup::new(OWN, target(&mut rng), seeds);
+            let (mut now, mut silent) = (Time(7), Vec::new());
+            let end = loop {
+                match lookup.next(now) {
+                    Next::Query(contact) if silent.len() < 2 => silent.push(contact.key),
+                    Next::Query(contact) => lookup.on_reply(&contact.key, None),
+                    Next::Wait(Some(until)) => now = until,
+                    end => break end,
+                }
+            };
+            let enough = size - silent.len() == DHT_BUCKET_LEN;
+            assert_eq!(end == Next::Done, enough, "{size}: {end:?}");
+            assert_eq!(now, Time(7) + SLOW_AFTER);
+            if !enough {
+                silent.iter().for_each(|key| lookup.on_failure(key));
+                assert_eq!(lookup.next(now), Next::Done);
+            }
+        }
     }
 
     #[test]

@@ -190,6 +190,16 @@ impl RoutingTable {
         contacts
     }
 
+    /// Those `n` that were seen longest ago of those that failed lately.
+    pub fn doubted(&self, n: usize) -> Vec<NodeKey> {
+        let doubted = self.entries().filter(|entry| entry.failures > 0);
+        let mut doubted: Vec<(Time, NodeKey)> = doubted
+            .map(|entry| (entry.seen, entry.contact.key))
+            .collect();
+        doubted.sort_unstable();
+        doubted.into_iter().take(n).map(|(_, key)| key).collect()
+    }
+
     /// The `n` closest of those that did not fail lately, the closest first: those that others should be told of.
     pub fn closest_sound(&self, target: &NodeId, n: usize) -> Vec<&Contact> {
         let sound = self.entries().filter(|entry| entry.failures == 0);
@@ -498,7 +508,11 @@ mod tests {
         assert_eq!(table.closest(&OWN, 2), [&far, &near]);
         assert_eq!(table.closest(&OWN, 1), [&far]);
         assert_eq!(table.closest_sound(&OWN, 2), [&far]);
-        assert!(table.seen(&near.key, Time(1)));
+        assert_eq!(table.doubted(2), [near.key]);
+        table.doubt(&far.key);
+        assert_eq!(table.doubted(1).len(), 1);
+        assert!(table.seen(&near.key, Time(1)) && table.seen(&far.key, Time(1)));
+        assert!(table.doubted(2).is_empty());
         assert_eq!(table.closest_sound(&OWN, 2), [&near, &far]);
     }
 
