@@ -485,6 +485,7 @@ impl Dht {
                 search.on_reply(&from, &own, found.peers);
             }
             Ok(Answer::Peers(peers)) => search.on_reply(&from, &own, peers),
+            Err(CallError::Lost) => search.on_lost(&from),
             Ok(_) | Err(_) => search.on_failure(&from),
         }
         self.go_on(cx, id);

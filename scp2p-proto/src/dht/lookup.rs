@@ -50,6 +50,8 @@ struct Candidate {
     state: State,
     /// 1 for a seed, one more than that of the node that named it for others.
     hop: u32,
+    /// A session with it ended while it was asked.
+    lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +154,17 @@ impl Lookup {
         self.end_query(from, State::Failed);
     }
 
+    /// The session with a node that was asked ended before it answered. That says nothing about the node, as sessions
+    /// may be long dead when they are used again, so it is asked once more.
+    pub fn on_lost(&mut self, from: &NodeKey) {
+        let place = self.places.get(from);
+        let asked = place.and_then(|place| self.candidates.get_mut(place));
+        if let Some(candidate) = asked.filter(|candidate| candidate.is_asked()) {
+            let again = !core::mem::replace(&mut candidate.lost, true);
+            self.end_query(from, if again { State::Heard } else { State::Failed });
+        }
+    }
+
     /// The closest nodes that have answered, at most 20, the closest first.
     pub fn closest(&self) -> Vec<Contact> {
         let answered = self
@@ -224,6 +237,7 @@ impl Lookup {
             contact,
             state,
             hop,
+            lost: false,
         };
         self.candidates.insert(place, candidate);
         self.forget_farthest();
@@ -515,6 +529,20 @@ mod tests {
         assert_eq!(lookup.next(now), Next::Wait(None));
         lookup.on_failure(&asked[0].key);
         assert!(matches!(lookup.next(now), Next::Query(_)));
+    }
+
+    // A session that was dead tells nothing, one that dies again does.
+    #[test]
+    fn who_was_asked_over_a_dead_session_is_asked_once_more() {
+        let mut rng = Rng::new(&[7; 32], "lost");
+        let only = contact(&mut rng);
+        let mut lookup = Lookup::new(OWN, target(&mut rng), Vec::from([only.clone()]));
+        lookup.on_lost(&only.key);
+        for _ in 0..2 {
+            assert_eq!(lookup.next(Time(0)), Next::Query(only.clone()));
+            lookup.on_lost(&only.key);
+        }
+        assert_eq!((lookup.next(Time(0)), lookup.queries()), (Next::Done, 2));
     }
 
     // Who is slow is not waited for when twenty others have answered, and else is.

@@ -150,6 +150,12 @@ impl Search {
         }
     }
 
+    pub(super) fn on_lost(&mut self, from: &NodeKey) {
+        if !self.asked.remove(from) {
+            self.lookup.on_lost(from);
+        }
+    }
+
     /// Whether a value is another one than that which came before it.
     pub(super) fn is_news(&mut self, value: &Bytes) -> bool {
         let is_news = self.latest != value;
