@@ -558,7 +558,7 @@ mod tests {
                     Next::Query(contact) if silent.len() < 2 => silent.push(contact.key),
                     Next::Query(contact) => lookup.on_reply(&contact.key, None),
                     Next::Wait(Some(until)) => now = until,
-                    end => break end,
+                    end @ (Next::Wait(None) | Next::Done) => break end,
                 }
             };
             let enough = size - silent.len() == DHT_BUCKET_LEN;
