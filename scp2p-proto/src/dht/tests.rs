@@ -12,7 +12,7 @@ use ed25519_dalek::SigningKey;
 use super::{Contact, Dht};
 use crate::config::Config;
 use crate::cx::{self, Act, Acts, CallError, ConnectError, Cx, Outcome, Receipt};
-use crate::id::{ContentId, DhtKey, LinkId, ManifestId, NodeKey, ShareKey};
+use crate::id::{ContentId, DhtKey, LinkId, ManifestId, NodeKey, ShareId, ShareKey};
 use crate::io::Transport;
 use crate::keys::Keys;
 use crate::limits::{SEARCHES_WAITING_MAX, VALUE_REQUESTS_MAX};
@@ -21,6 +21,7 @@ use crate::rng::Rng;
 use crate::session::{Roster, Session, Ticket};
 use crate::storage::{Load, Loaded, RowOp, Saved, StoreError, Table};
 use crate::time::{Now, Time, UnixTime};
+use crate::view::Stats;
 use crate::wire::{Answer, PeerAddr, Request, StoreRecord};
 use crate::wish::Want;
 
@@ -390,4 +391,34 @@ fn a_contact_makes_room_only_if_it_is_gone() {
         assert_eq!(near(&bench, stalest), stays);
         assert_eq!(near(&bench, newcomer), !stays);
     }
+}
+
+#[test]
+fn contacts_in_doubt_are_pinged_and_forgotten_if_they_are_gone() {
+    for (answer, stays) in [(Ok(Answer::Ack), true), (Err(CallError::TimedOut), false)] {
+        let mut bench = Bench::new();
+        bench.add_contact(PEER);
+        bench.pass(2);
+        bench.end_calls(&Ok(Answer::Peers(Vec::new())));
+        bench.act(|dht, cx| dht.on_down(cx, PEER));
+        let is_named = |bench: &Bench| !bench.dht.closest_addrs(&PEER.node_id()).is_empty();
+        assert!(!is_named(&bench));
+        bench.pass(1000);
+        let is_ping = |(to, request, _): &(NodeKey, Request, _)| {
+            *to == PEER && matches!(request, Request::Ping)
+        };
+        assert!(bench.calls.iter().any(is_ping));
+        bench.end_calls(&answer);
+        assert_eq!(is_named(&bench), stays);
+    }
+}
+
+#[test]
+fn a_lookup_with_nobody_to_ask_ends_at_once_and_counts_as_none() {
+    let mut bench = Bench::new();
+    let key = head_key(&ShareId([7; 32]));
+    bench.act(|dht, cx| dht.lookup(cx, key, Want::Head, unattended()));
+    let mut stats = Stats::default();
+    bench.dht.fill_stats(&mut stats);
+    assert!(bench.ended == 1 && stats.lookups.is_empty());
 }

@@ -160,8 +160,17 @@ impl Bench {
 
     /// A node of ours comes up and what it is told first is dropped.
     pub(super) fn connect(&mut self, peer: u8) -> NodeKey {
+        self.connect_at_level(peer, Some(1))
+    }
+
+    /// A deployed peer that we dialled comes up.
+    pub(super) fn connect_deployed(&mut self, peer: u8) -> NodeKey {
+        self.connect_at_level(peer, None)
+    }
+
+    fn connect_at_level(&mut self, peer: u8, level: Option<u8>) -> NodeKey {
         let key = NodeKey([peer; 32]);
-        let session = Session::dialled(LinkId(peer.into()), Some(1), self.now.mono);
+        let session = Session::dialled(LinkId(peer.into()), level, self.now.mono);
         self.roster.add(key, session);
         self.act(|catalogs, cx| catalogs.on_up(cx, key));
         key

@@ -216,6 +216,30 @@ fn a_share_is_looked_up_often_until_it_is_found() {
 }
 
 #[test]
+fn those_who_follow_a_share_look_for_revisions_in_turns() {
+    let owner = Owner::new(5);
+    let (mut bench, _) = follower(&owner, 1);
+    let (head, _) = owner.revision(1);
+    let mut known = 1;
+    for (holders, times) in [(1, 48..=80), (5, 9..=16), (40, 4..=8)] {
+        for peer in known..holders {
+            let peer = bench.connect(100 + peer);
+            bench.announce(peer, &owner, &head);
+        }
+        known = holders;
+        let mut lookups = 0;
+        for _ in 0..3600 {
+            while bench.lookups(Want::Head) > 0 {
+                lookups += 1;
+                bench.end_lookup(Want::Head, Found::Nothing { asked: 1 });
+            }
+            bench.pass(Duration::from_secs(1));
+        }
+        assert!(times.contains(&lookups), "{lookups} with {holders} others");
+    }
+}
+
+#[test]
 fn subscriptions_survive_and_end_as_told() {
     let owner = Owner::new(5);
     let (bench, _) = follower(&owner, 4);

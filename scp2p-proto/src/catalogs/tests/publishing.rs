@@ -167,6 +167,26 @@ fn own_shares_are_announced_again_and_again() {
 }
 
 #[test]
+fn announcements_get_rarer_unless_a_deployed_peer_takes_them() {
+    let mut bench = Bench::new();
+    bench.publish("photos", &["/a"]);
+    bench.pass(Duration::from_secs(1));
+    let mut in_an_hour = |deployed: Option<u8>| {
+        deployed.map(|peer| bench.connect_deployed(peer));
+        bench.wishes.clear();
+        bench.pass(Duration::from_secs(3600));
+        let is_store = |wish: &&Wish| matches!(wish, Wish::Store { .. });
+        // Head and manifest each time.
+        bench.wishes.iter().filter(is_store).count() / 2
+    };
+    // After 1, 2, 4, 8, 16 and 30 minutes, then every 30, then every 4.
+    for (deployed, times) in [(None, 4..=7), (None, 1..=3), (Some(9), 12..=20)] {
+        let made = in_an_hour(deployed);
+        assert!(times.contains(&made), "{made} announcements, not {times:?}");
+    }
+}
+
+#[test]
 fn anybody_gets_manifests_and_the_list_of_public_shares() {
     let mut bench = Bench::new();
     let op = bench.publish("photos", &["/a"]);
