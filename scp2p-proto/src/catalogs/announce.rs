@@ -201,16 +201,14 @@ impl Catalogs {
     }
 }
 
-/// The pause after the next of so many announcements.
+/// The pause after an announcement that so many came before; it is counted.
 fn pause(cx: &Cx<'_>, rounds: &mut u32) -> Duration {
-    let longest = cx.config.republish_interval;
-    let longest = match cx.roster.has_deployed() {
-        true => DEPLOYED_PAUSE.min(longest),
-        false => longest,
-    };
-    let pause = FIRST_PAUSE.saturating_mul(1 << (*rounds).min(16));
+    let mut pause = FIRST_PAUSE.saturating_mul(1 << (*rounds).min(16));
     *rounds = rounds.saturating_add(1);
-    pause.min(longest)
+    if cx.roster.deployed().next().is_some() {
+        pause = pause.min(DEPLOYED_PAUSE);
+    }
+    pause.min(cx.config.republish_interval)
 }
 
 /// At most `max` contents of the items from `start` on, round and round, and where to go on.

@@ -19,8 +19,8 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// One search for the 20 nodes closest to a target.
 ///
-/// The caller asks whom [`Lookup::next`] names and reports each answer or failure; every query must end in
-/// one of the two, so the caller has a deadline for each. It is done when the closest of all nodes that it
+/// The caller asks whom [`Lookup::next`] names and reports each answer, failure or lost session; every query must
+/// end in one of them, so the caller has a deadline for each. It is done when the closest of all nodes that it
 /// knows, those aside that failed or are slow, have answered, or when it has asked as often as it may.
 #[derive(Debug, Clone)]
 pub struct Lookup {

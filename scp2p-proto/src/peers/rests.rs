@@ -51,11 +51,7 @@ impl Rests {
 
     /// Until when a peer must not be dialled at an address where it was never reached.
     pub(super) fn addr_until(&self, addr: &PeerAddr, peer: NodeKey, now: Time) -> Option<Time> {
-        let place = Place {
-            ip: addr.ip.to_canonical(),
-            port: addr.port,
-            transport: addr.transport,
-        };
+        let place = Place::new(addr.ip, addr.port, addr.transport);
         self.place_until(&place, Some(peer), now)
     }
 
@@ -86,13 +82,18 @@ impl Rests {
 
 impl Place {
     /// An IPv4 address within an IPv6 one is the same place.
+    fn new(ip: IpAddr, port: u16, transport: Transport) -> Place {
+        let ip = ip.to_canonical();
+        Place {
+            ip,
+            port,
+            transport,
+        }
+    }
+
     fn of(dial: &Dial) -> Option<Place> {
         match dial.host {
-            Host::Ip(ip) => Some(Place {
-                ip: ip.to_canonical(),
-                port: dial.port,
-                transport: dial.transport,
-            }),
+            Host::Ip(ip) => Some(Place::new(ip, dial.port, dial.transport)),
             Host::Name(_) => None,
         }
     }
@@ -110,7 +111,6 @@ mod tests {
     use super::*;
     use crate::peers::dials::{Dials, Goal, Next};
     use crate::session::{HandshakeError, LinkFailure, ProfileMemory};
-    use crate::wire::PeerAddr;
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use core::net::{Ipv4Addr, Ipv6Addr};

@@ -86,10 +86,11 @@ impl Roster {
             .is_some_and(|session| session.level.is_some())
     }
 
-    /// Whether a deployed peer is connected that answers us.
-    pub(crate) fn has_deployed(&self) -> bool {
-        self.iter()
-            .any(|(_, session)| session.level.is_none() && session.is_callable())
+    /// The deployed peers that are connected and answer us.
+    pub(crate) fn deployed(&self) -> impl Iterator<Item = NodeKey> {
+        let is_deployed = |session: &Session| session.level.is_none() && session.is_callable();
+        let deployed = self.iter().filter(move |(_, session)| is_deployed(session));
+        deployed.map(|(key, _)| *key)
     }
 
     /// Every connected peer once, by key.

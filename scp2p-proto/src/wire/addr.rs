@@ -103,9 +103,7 @@ impl PeerAddr {
             relay_via: relay_via.optional().map(Box::new),
         })
     }
-}
 
-impl PeerAddr {
     /// Reads an address as [`PeerAddr::write`] writes one with a key and without a relay.
     fn read_usual(r: &mut Reader<'_>) -> Option<PeerAddr> {
         if !r.eat(b"\xa4") {

@@ -276,13 +276,7 @@ impl Downloads {
             .filter(|index| !job.has_holder(*index))
             .take(CONTENT_LOOKUPS_MAX)
             .collect();
-        let deployed: Vec<NodeKey> = cx
-            .roster
-            .iter()
-            .filter(|(_, session)| session.level.is_none() && session.is_callable())
-            .map(|(key, _)| *key)
-            .collect();
-        for peer in deployed {
+        for peer in cx.roster.deployed() {
             self.may_have(id, peer, &orphans);
         }
     }
