@@ -3,7 +3,7 @@
 //! Each process that listens has the endpoint of one UDP socket: it dials from the port that it listens on. The endpoint
 //! knows nothing of the network; datagrams cross lines, edges and ways as packets of modelled links do, and what is lost stays lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -35,8 +35,6 @@ pub(super) struct Real {
     identity: Identity,
     ids: AcceptedIds,
     endpoints: BTreeMap<HostId, Endpoint>,
-    /// Whose links have this exporter value, and whether they are up there: the two ends of a connection have the same.
-    ends: BTreeMap<[u8; 32], BTreeMap<HostId, bool>>,
 }
 
 /// The endpoint of one process.
@@ -45,8 +43,8 @@ struct Endpoint {
     port: u16,
     /// When it wants to be woken; entries of the agenda for other times are stale.
     wake: Option<Time>,
-    /// Links that the program may use, and their exporter values once they are up.
-    open: BTreeMap<LinkId, Option<[u8; 32]>>,
+    /// Links that the program may use.
+    open: BTreeSet<LinkId>,
     /// Whether the process waits only for what it sent to be delivered.
     ending: bool,
 }
@@ -90,20 +88,12 @@ impl Real {
             identity: Identity::generate().expect("the system has entropy for a key"),
             ids: AcceptedIds::default(),
             endpoints: BTreeMap::new(),
-            ends: BTreeMap::new(),
         }
     }
 
     /// An id for an accepted link, whatever its transport.
     pub(super) fn accepted_id(&self) -> LinkId {
         self.ids.next()
-    }
-
-    /// Whether a connection of the two hosts is or was up whose ends are not both gone.
-    pub(super) fn are_linked(&self, a: HostId, b: HostId) -> bool {
-        self.ends
-            .values()
-            .any(|ends| ends.contains_key(&a) && ends.contains_key(&b))
     }
 
     fn instant(&self, now: Time) -> Instant {
@@ -119,11 +109,9 @@ impl Real {
     /// A host hears of its link.
     fn hear(&mut self, host: HostId, link: LinkId, event: &LinkEvent) {
         match event {
-            LinkEvent::Dialed(info) | LinkEvent::Accepted(info) => {
+            LinkEvent::Dialed(_) | LinkEvent::Accepted(_) => {
                 if let Some(endpoint) = self.endpoints.get_mut(&host) {
-                    endpoint.open.insert(link, Some(info.exporter));
-                    let ends = self.ends.entry(info.exporter).or_default();
-                    ends.insert(host, true);
+                    endpoint.open.insert(link);
                 }
             }
             LinkEvent::Failed(_) | LinkEvent::Closed(_) => self.gone(host, link),
@@ -132,17 +120,8 @@ impl Real {
     }
 
     fn gone(&mut self, host: HostId, link: LinkId) {
-        let open = self
-            .endpoints
-            .get_mut(&host)
-            .and_then(|endpoint| endpoint.open.remove(&link));
-        if let Some(exporter) = open.flatten()
-            && let Some(ends) = self.ends.get_mut(&exporter)
-        {
-            ends.insert(host, false);
-            if !ends.values().any(|up| *up) {
-                self.ends.remove(&exporter);
-            }
+        if let Some(endpoint) = self.endpoints.get_mut(&host) {
+            endpoint.open.remove(&link);
         }
     }
 }
@@ -159,7 +138,7 @@ impl Network {
                     links,
                     port,
                     wake: None,
-                    open: BTreeMap::new(),
+                    open: BTreeSet::new(),
                     ending: false,
                 },
             );
@@ -176,7 +155,7 @@ impl Network {
             return;
         };
         endpoint.ending = stop == Stop::Reset && endpoint.open.is_empty();
-        let open: Vec<LinkId> = endpoint.open.keys().copied().collect();
+        let open: Vec<LinkId> = endpoint.open.iter().copied().collect();
         for link in open {
             real.gone(host, link);
         }
@@ -189,7 +168,7 @@ impl Network {
         self.real
             .as_ref()
             .and_then(|real| real.endpoints.get(&host))
-            .is_some_and(|endpoint| endpoint.open.contains_key(&link))
+            .is_some_and(|endpoint| endpoint.open.contains(&link))
     }
 
     pub(super) fn dial_real(&mut self, now: Time, host: HostId, link: LinkId, dial: &Dial) {
@@ -206,7 +185,7 @@ impl Network {
         } else if let Some(real) = &mut self.real
             && let Some(endpoint) = real.endpoints.get_mut(&host)
         {
-            endpoint.open.insert(link, None);
+            endpoint.open.insert(link);
         }
         self.drive(now, host);
     }

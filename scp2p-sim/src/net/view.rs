@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use scp2p_proto::io::Transport;
 use scp2p_proto::time::Time;
 
-use super::link::Side;
-use super::{Network, link::State};
+use super::Network;
 use crate::id::HostId;
 use crate::scenario;
 
@@ -44,19 +43,6 @@ impl Network {
         let listening = &self.hosts.get(&host)?.listening;
         let mut quic = listening.iter().filter(|(by, _)| *by == Transport::Quic);
         quic.next().map(|(_, port)| *port)
-    }
-
-    /// Whether a link between two hosts is or was up whose ends are not both gone.
-    pub fn are_linked(&self, a: HostId, b: HostId) -> bool {
-        #[cfg(feature = "quic")]
-        if self.real.as_ref().is_some_and(|real| real.are_linked(a, b)) {
-            return true;
-        }
-        self.links.values().any(|link| {
-            let [dialer, acceptor] = Side::BOTH.map(|side| link.end(side));
-            let hosts = (dialer.host, acceptor.host);
-            dialer.state != State::Dialing && (hosts == (a, b) || hosts == (b, a))
-        })
     }
 
     /// From now on nothing is lost, doubled, held up or late, except by latency.

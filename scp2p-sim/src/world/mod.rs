@@ -3,6 +3,7 @@
 mod clock;
 mod digest;
 mod host;
+mod links;
 mod oracle;
 mod script;
 mod trace;
@@ -133,6 +134,7 @@ struct World<'a> {
     now: Time,
     agenda: Agenda<Due>,
     network: Network,
+    links: links::Links,
     hosts: Vec<Host>,
     names: BTreeMap<&'a str, HostId>,
     chunks: Chunks,
@@ -204,6 +206,7 @@ impl<'a> World<'a> {
             now: Time(0),
             agenda: Agenda::default(),
             network,
+            links: links::Links::default(),
             hosts,
             names: scenario
                 .hosts
@@ -433,6 +436,7 @@ impl<'a> World<'a> {
         at.boot += 1;
         let slept = at.asleep.take().is_some();
         at.asked.clear();
+        self.links.all_gone(host);
         self.ready.retain(|(other, _)| *other != host);
         self.network.stop(self.now, host, stop);
         if slept {
@@ -474,6 +478,11 @@ impl<'a> World<'a> {
         }
         let now = at.clock.now(self.now);
         self.digest.input(self.now, now, host, &input);
+        self.links.before(host, &input);
+        let mut closed = None;
+        if let Input::Link(link, LinkEvent::Closed(_)) = &input {
+            closed = Some(*link);
+        }
         let mut begun = self
             .trace
             .is_some()
@@ -493,6 +502,9 @@ impl<'a> World<'a> {
         self.check_step(host, now);
         for output in outputs {
             self.carry_out(host, output);
+        }
+        if let Some(link) = closed {
+            self.links.gone(host, link);
         }
         self.network_effects();
         self.plan_wake(host);
@@ -549,6 +561,7 @@ impl<'a> World<'a> {
             }
             Output::Close(link, _) => {
                 self.network.close(self.now, host, link);
+                self.links.gone(host, link);
                 // Nothing is heard of a link after it was closed.
                 self.ready.retain(|(of, input)| {
                     !(*of == host && matches!(input, Input::Link(id, _) if *id == link))

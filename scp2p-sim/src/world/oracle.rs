@@ -162,7 +162,7 @@ impl World<'_> {
         let mut honest = self.hosts.iter().filter(|other| !other.is_villain());
         let other = honest.find(|other| other.keys.public() == peer);
         if let Some(other) = other.map(|other| other.id)
-            && !self.network.are_linked(host, other)
+            && !self.links.are_linked(host, other)
         {
             let what = format!("{peer} is at no other end of a link");
             self.violate(
