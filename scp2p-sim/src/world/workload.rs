@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use scp2p_proto::Node;
 use scp2p_proto::command::{Command, CommandError, Get, GetWhat, Publish, Reply};
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{ContentId, DownloadId, OpId, ShareId};
@@ -62,6 +61,8 @@ pub(super) struct Begun {
 pub(super) enum Asked {
     /// Something that is wanted.
     For(Wanted),
+    /// A download; how often the share's files had been made, if what the node has of it is as new as they are.
+    Get(ShareName, Option<u32>),
     /// Something that may fail.
     Once,
 }
@@ -191,12 +192,19 @@ impl World<'_> {
             let asked = self.hosts[host.index()].asked.values();
             let under_way = asked.into_iter().any(|asked| match asked {
                 Asked::For(other) => *other == wanted,
+                Asked::Get(name, _) => wanted == Wanted::Get(name.clone()),
                 Asked::Once => false,
             });
             let nth = self.hosts[host.index()].next_op;
             if !under_way && let Some(command) = self.command(host, &wanted, nth) {
                 self.unpromise(host, &wanted);
-                self.ask(host, command, Asked::For(wanted));
+                let asked = if let Wanted::Get(name) = wanted {
+                    let made = self.made(host, &name);
+                    Asked::Get(name, made)
+                } else {
+                    Asked::For(wanted)
+                };
+                self.ask(host, command, asked);
             }
         }
     }
@@ -281,8 +289,10 @@ impl World<'_> {
             let what = format!("{op:?} was answered again or never asked");
             return self.violate("a command is answered once", &[host], what);
         };
-        let Asked::For(wanted) = asked else {
-            return;
+        let (wanted, made) = match asked {
+            Asked::For(wanted) => (wanted, None),
+            Asked::Get(name, made) => (Wanted::Get(name), made),
+            Asked::Once => return,
         };
         match (wanted, result) {
             (
@@ -327,7 +337,12 @@ impl World<'_> {
                 at.wanted
                     .retain(|other| *other != Wanted::Get(name.clone()));
                 at.promised.downloads.insert(download, false);
-                let begun = self.begun(host, name);
+                let begun = Begun {
+                    at: now,
+                    paused: false,
+                    made,
+                    name,
+                };
                 self.downloads.insert((host, download), begun);
                 self.downloads_begun += 1;
             }
@@ -348,24 +363,14 @@ impl World<'_> {
         }
     }
 
-    /// A download as it begins.
-    fn begun(&self, host: HostId, name: ShareName) -> Begun {
-        let share = self.library.shares.get(&name);
-        let newest = share.and_then(Share::newest);
-        let subscriptions = self.hosts[host.index()].node().map(Node::subscriptions);
-        let has = subscriptions
-            .into_iter()
-            .flatten()
-            .find(|view| Some(view.id) == self.library.id(&name));
-        let is_newest = newest.is_some() && has.map(|view| view.seq) == newest;
-        Begun {
-            at: self.now,
-            paused: false,
-            made: share
-                .filter(|share| is_newest && share.times_published == share.times_made)
-                .map(|share| share.times_made),
-            name,
-        }
+    /// How often the files of a share had been made, if a node has its newest revision and they were not changed since.
+    fn made(&self, host: HostId, name: &ShareName) -> Option<u32> {
+        let share = self.library.shares.get(name)?;
+        let subscriptions = self.hosts[host.index()].node()?.subscriptions();
+        let id = self.library.id(name)?;
+        let has = subscriptions.iter().find(|view| view.id == id)?;
+        let is_newest = share.newest() == Some(has.seq);
+        (is_newest && share.times_published == share.times_made).then_some(share.times_made)
     }
 
     fn unpublished(&mut self, host: HostId, share: String) {
