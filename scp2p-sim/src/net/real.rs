@@ -129,8 +129,8 @@ impl Real {
 impl Network {
     /// A process of the host has a UDP socket there.
     pub(super) fn open_endpoint(&mut self, host: HostId, port: u16) {
-        let seed = self.paths.dice().exporter();
         if let Some(real) = &mut self.real {
+            let seed = self.paths.dice().exporter();
             let links = QuicLinks::new(&real.identity, MTUS, real.ids.clone(), seed);
             real.endpoints.insert(
                 host,
