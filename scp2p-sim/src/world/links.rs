@@ -7,53 +7,66 @@ use scp2p_proto::io::{Input, LinkEvent};
 
 use crate::id::HostId;
 
-/// Links that are or were up, by what both ends export of them.
+/// Links that are or were up, told apart by what both ends export of them.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    exporters: BTreeMap<(HostId, LinkId), [u8; 32]>,
-    ends: BTreeMap<[u8; 32], Vec<End>>,
+    known: BTreeMap<(HostId, LinkId), Known>,
+    /// Ends whose other ends did not hear of their links yet.
+    single: BTreeMap<[u8; 32], (HostId, LinkId)>,
+    /// How many links a host's program knows that lead to another.
+    pairs: BTreeMap<(HostId, HostId), u32>,
 }
 
-/// A host that heard that the link is up.
+/// A link that a host's program knows.
 #[derive(Debug)]
-struct End {
-    host: HostId,
-    is_gone: bool,
+struct Known {
+    exporter: [u8; 32],
+    /// Who heard of it too.
+    other: Option<HostId>,
 }
 
 impl Links {
     /// A host's program is about to handle this: links that come up.
     pub(super) fn before(&mut self, host: HostId, input: &Input) {
-        if let Input::Link(link, LinkEvent::Dialed(info) | LinkEvent::Accepted(info)) = input {
-            self.exporters.insert((host, *link), info.exporter);
-            let ends = self.ends.entry(info.exporter).or_default();
-            ends.push(End {
-                host,
-                is_gone: false,
-            });
+        let Input::Link(link, LinkEvent::Dialed(info) | LinkEvent::Accepted(info)) = input else {
+            return;
+        };
+        let exporter = info.exporter;
+        let first = self.single.remove(&exporter);
+        let other = first.map(|(other, _)| other);
+        self.known.insert((host, *link), Known { exporter, other });
+        let Some((other, first)) = first else {
+            self.single.insert(exporter, (host, *link));
+            return;
+        };
+        if let Some(known) = self.known.get_mut(&(other, first)) {
+            known.other = Some(host);
+            *self.pairs.entry((other, host)).or_default() += 1;
         }
+        *self.pairs.entry((host, other)).or_default() += 1;
     }
 
     /// A host's program knows this link no more.
     pub(super) fn gone(&mut self, host: HostId, link: LinkId) {
-        let Some(exporter) = self.exporters.remove(&(host, link)) else {
+        let Some(known) = self.known.remove(&(host, link)) else {
             return;
         };
-        let Some(ends) = self.ends.get_mut(&exporter) else {
+        let Some(other) = known.other else {
+            self.single.remove(&known.exporter);
             return;
         };
-        for end in ends.iter_mut().filter(|end| end.host == host) {
-            end.is_gone = true;
-        }
-        if ends.iter().all(|end| end.is_gone) {
-            self.ends.remove(&exporter);
+        if let Some(links) = self.pairs.get_mut(&(host, other)) {
+            *links -= 1;
+            if *links == 0 {
+                self.pairs.remove(&(host, other));
+            }
         }
     }
 
     /// A host's program ended.
     pub(super) fn all_gone(&mut self, host: HostId) {
         let of_host = (host, LinkId(0))..=(host, LinkId(u64::MAX));
-        let links = self.exporters.range(of_host);
+        let links = self.known.range(of_host);
         let links: Vec<LinkId> = links.map(|((_, link), _)| *link).collect();
         for link in links {
             self.gone(host, link);
@@ -62,12 +75,7 @@ impl Links {
 
     /// Whether a link that one host's program knows is or was up at the other.
     pub(super) fn are_linked(&self, host: HostId, other: HostId) -> bool {
-        let of_host = (host, LinkId(0))..=(host, LinkId(u64::MAX));
-        let mut exporters = self.exporters.range(of_host);
-        exporters.any(|(_, exporter)| {
-            let ends = self.ends.get(exporter);
-            ends.is_some_and(|ends| ends.iter().any(|end| end.host == other))
-        })
+        self.pairs.contains_key(&(host, other))
     }
 }
 
@@ -103,6 +111,6 @@ mod tests {
         links.before(b, &Input::Link(ACCEPTED, closed));
         assert!(links.are_linked(b, a));
         links.gone(b, ACCEPTED);
-        assert!(!links.are_linked(b, a) && links.ends.len() == 1);
+        assert!(!links.are_linked(b, a) && links.known.len() == 1);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use scp2p_proto::Node;
 use scp2p_proto::config::Config;
-use scp2p_proto::id::{CommitId, DownloadId, LinkId};
+use scp2p_proto::id::{CommitId, DownloadId, LinkId, NodeKey};
 use scp2p_proto::io::{HostEvent, Input, LinkEvent, Output, Transport};
 use scp2p_proto::keys::Keys;
 #[cfg(feature = "planted")]
@@ -137,6 +137,8 @@ struct World<'a> {
     links: links::Links,
     hosts: Vec<Host>,
     names: BTreeMap<&'a str, HostId>,
+    /// Hosts that are no villains, by their keys.
+    honest: BTreeMap<NodeKey, HostId>,
     chunks: Chunks,
     library: Library,
     digest: Digest,
@@ -201,7 +203,9 @@ impl<'a> World<'a> {
                 spec: spec.clone(),
             });
         }
+        let honest = hosts.iter().filter(|host| !host.is_villain());
         let mut world = World {
+            honest: honest.map(|host| (host.keys.public(), host.id)).collect(),
             scenario,
             now: Time(0),
             agenda: Agenda::default(),

@@ -159,9 +159,7 @@ impl World<'_> {
 
     /// A session is up: if it is with an honest host's key, that host is at the other end of a link.
     pub(super) fn check_identity(&mut self, host: HostId, peer: NodeKey) {
-        let mut honest = self.hosts.iter().filter(|other| !other.is_villain());
-        let other = honest.find(|other| other.keys.public() == peer);
-        if let Some(other) = other.map(|other| other.id)
+        if let Some(other) = self.honest.get(&peer).copied()
             && !self.links.are_linked(host, other)
         {
             let what = format!("{peer} is at no other end of a link");
@@ -330,8 +328,9 @@ impl World<'_> {
         for (host, peer) in self.oracle.pairs.clone() {
             self.judge_pair(host, peer);
         }
+        let newest = self.newest(&core);
         for host in &core {
-            self.judge_subscriptions(*host, &core);
+            self.judge_subscriptions(*host, &newest);
             self.judge_wishes(*host);
             self.judge_scores(*host);
         }
@@ -361,7 +360,7 @@ impl World<'_> {
         }
     }
 
-    fn judge_subscriptions(&mut self, host: HostId, core: &[HostId]) {
+    fn judge_subscriptions(&mut self, host: HostId, newest: &BTreeMap<ShareId, u64>) {
         let Some(node) = self.hosts[host.index()].node() else {
             return self.violate("core hosts run in the end", &[host], String::new());
         };
@@ -371,7 +370,7 @@ impl World<'_> {
             if share.is_some_and(|share| share.unpublished) {
                 continue;
             }
-            let newest = self.newest_at(core, view.id);
+            let newest = newest.get(&view.id).copied().unwrap_or(0);
             if view.seq < newest {
                 let why = self.why(host, Subject::Subscription(view.id));
                 let what = format!("{} is at {}, not {newest}: {why}", view.id, view.seq);
@@ -382,22 +381,21 @@ impl World<'_> {
         }
     }
 
-    /// The newest revision that a core host has.
-    fn newest_at(&self, core: &[HostId], share: ShareId) -> u64 {
-        let nodes = core
+    /// The newest revision of each share that a core host has.
+    fn newest(&self, core: &[HostId]) -> BTreeMap<ShareId, u64> {
+        let mut newest = BTreeMap::new();
+        for node in core
             .iter()
-            .filter_map(|host| self.hosts[host.index()].node());
-        let seqs = nodes.flat_map(|node| {
-            let own = node.shares().into_iter().filter(|view| view.id == share);
-            let followed = node
-                .subscriptions()
-                .into_iter()
-                .filter(|view| view.id == share);
-            let own: Vec<u64> = own.map(|view| view.seq).collect();
-            own.into_iter()
-                .chain(followed.map(|view| view.seq).collect::<Vec<_>>())
-        });
-        seqs.max().unwrap_or(0)
+            .filter_map(|host| self.hosts[host.index()].node())
+        {
+            let own = node.shares().into_iter().map(|view| (view.id, view.seq));
+            let followed = node.subscriptions().into_iter();
+            for (share, seq) in own.chain(followed.map(|view| (view.id, view.seq))) {
+                let known = newest.entry(share).or_insert(0);
+                *known = seq.max(*known);
+            }
+        }
+        newest
     }
 
     fn judge_wishes(&mut self, host: HostId) {
@@ -440,16 +438,12 @@ impl World<'_> {
             return;
         };
         for view in node.peers() {
-            let peer = self
-                .hosts
-                .iter()
-                .find(|other| other.keys.public() == view.key);
-            if let Some(peer) = peer
-                && !peer.is_villain()
+            if let Some(peer) = self.honest.get(&view.key).copied()
                 && view.score <= SCORE_BANNED
             {
-                let what = format!("{} has {}", peer.spec.name, view.score);
-                self.violate("honest peers are never banned", &[host, peer.id], what);
+                let name = &self.hosts[peer.index()].spec.name;
+                let what = format!("{name} has {}", view.score);
+                self.violate("honest peers are never banned", &[host, peer], what);
             }
         }
     }

@@ -63,6 +63,8 @@ pub(super) enum Asked {
     For(Wanted),
     /// A download; how often the share's files had been made, if what the node has of it is as new as they are.
     Get(ShareName, Option<u32>),
+    /// A publishing, and how often the share's files had been made.
+    Publish(String, u32),
     /// Something that may fail.
     Once,
 }
@@ -160,11 +162,15 @@ impl World<'_> {
             owner: host,
             name: name.to_owned(),
         };
-        if let Some(share) = self.library.shares.get_mut(&key) {
-            share.edited = true;
-        }
         let disk = &mut self.hosts[host.index()].disk;
         disk.edit(&path, 0, b"edited", &mut self.chunks);
+        // What is to be published when the host is up again is the file as it is now.
+        let content = disk.content(&path, &mut self.chunks);
+        if let Some(share) = self.library.shares.get_mut(&key) {
+            share.edited = true;
+            let truth = share.truth.entry(file_name(file)).or_default();
+            truth.extend(content);
+        }
     }
 
     /// Wants something in the place of its opposite.
@@ -193,19 +199,41 @@ impl World<'_> {
             let under_way = asked.into_iter().any(|asked| match asked {
                 Asked::For(other) => *other == wanted,
                 Asked::Get(name, _) => wanted == Wanted::Get(name.clone()),
+                Asked::Publish(share, _) => {
+                    let share = share.clone();
+                    wanted == Wanted::Publish { share }
+                }
                 Asked::Once => false,
             });
             let nth = self.hosts[host.index()].next_op;
             if !under_way && let Some(command) = self.command(host, &wanted, nth) {
                 self.unpromise(host, &wanted);
-                let asked = if let Wanted::Get(name) = wanted {
-                    let made = self.made(host, &name);
-                    Asked::Get(name, made)
-                } else {
-                    Asked::For(wanted)
-                };
+                let asked = self.asked(host, wanted);
                 self.ask(host, command, asked);
             }
+        }
+    }
+
+    /// What is to be known when the command for something wanted is answered.
+    fn asked(&self, host: HostId, wanted: Wanted) -> Asked {
+        match wanted {
+            Wanted::Get(name) => {
+                let made = self.made(host, &name);
+                Asked::Get(name, made)
+            }
+            Wanted::Publish { share } => {
+                let name = ShareName {
+                    owner: host,
+                    name: share.clone(),
+                };
+                let made = self.library.shares.get(&name);
+                Asked::Publish(share, made.map_or(0, |share| share.times_made))
+            }
+            Wanted::Unpublish { .. }
+            | Wanted::Subscribe(_)
+            | Wanted::Unsubscribe(_)
+            | Wanted::Pause(_)
+            | Wanted::Resume(_) => Asked::For(wanted),
         }
     }
 
@@ -292,6 +320,7 @@ impl World<'_> {
         let (wanted, made) = match asked {
             Asked::For(wanted) => (wanted, None),
             Asked::Get(name, made) => (Wanted::Get(name), made),
+            Asked::Publish(share, made) => (Wanted::Publish { share }, Some(made)),
             Asked::Once => return,
         };
         match (wanted, result) {
@@ -305,7 +334,11 @@ impl World<'_> {
                     ..
                 }),
             ) => {
-                self.published(host, share, id, seq, link, manifest);
+                let name = ShareName {
+                    owner: host,
+                    name: share,
+                };
+                self.published(name, made.unwrap_or(0), id, seq, link, manifest);
             }
             (Wanted::Unpublish { share }, Ok(_) | Err(CommandError::UnknownShare)) => {
                 self.unpublished(host, share);
@@ -396,27 +429,27 @@ impl World<'_> {
 
     fn published(
         &mut self,
-        host: HostId,
-        share: String,
+        name: ShareName,
+        made: u32,
         id: ShareId,
         seq: u64,
         link: ShareLink,
         manifest: scp2p_proto::id::ManifestId,
     ) {
-        let now = self.now;
-        let at = &mut self.hosts[host.index()];
-        at.wanted.retain(|other| {
-            *other
-                != Wanted::Publish {
-                    share: share.clone(),
-                }
-        });
-        at.promised.published.insert(id, seq);
-        let name = ShareName {
-            owner: host,
-            name: share,
-        };
+        let (now, host) = (self.now, name.owner);
         let share = self.library.shares.get(&name);
+        let is_current = share.is_some_and(|share| share.times_made == made);
+        let at = &mut self.hosts[host.index()];
+        at.promised.published.insert(id, seq);
+        let wanted = Wanted::Publish {
+            share: name.name.clone(),
+        };
+        if is_current {
+            at.wanted.retain(|other| *other != wanted);
+        } else {
+            // The files were made anew meanwhile.
+            self.agenda.push(now, Due::Pursue(host));
+        }
         let before = share.and_then(Share::newest);
         if before.is_some_and(|before| before >= seq) {
             let what = format!("{id} had revision {before:?} and got {seq}");
@@ -437,7 +470,7 @@ impl World<'_> {
         let share = self.library.shares.entry(name).or_default();
         share.unpublished = false;
         share.revisions.insert(seq, now);
-        share.times_published = share.times_made;
+        share.times_published = made;
         let first = share.link.replace(link).is_none();
         if first {
             self.can_be_looked_up(id);
