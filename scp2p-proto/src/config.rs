@@ -35,6 +35,9 @@ pub struct Config {
     pub uploads_per_peer_max: u32,
     /// Files downloaded at a time.
     pub files_at_once_max: u32,
+    /// Sessions kept although they are of no use at the time. More make a lookup cheaper, each costs some kilobytes
+    /// here and more in the transport.
+    pub sessions_kept: u32,
     /// The deliberate bug that the node has, if any.
     #[cfg(feature = "planted")]
     pub planted: Option<Bug>,
@@ -54,6 +57,7 @@ impl Default for Config {
             item_records_max: 64,
             uploads_per_peer_max: 4,
             files_at_once_max: 64,
+            sessions_kept: 128,
             #[cfg(feature = "planted")]
             planted: None,
         }

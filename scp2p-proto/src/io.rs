@@ -206,6 +206,8 @@ pub enum LinkError {
 pub enum CloseCode {
     /// Nothing is left to do on it.
     Done,
+    /// Neither end has a use for it.
+    Idle,
     /// The handshake failed or took too long.
     Handshake,
     /// The remote broke the protocol.

@@ -386,7 +386,12 @@ impl Node {
     fn on_session(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Up { link, key } => self.up(link, key),
-            SessionEvent::Down { key, last, lost } => self.down(key, last, lost),
+            SessionEvent::Down {
+                key,
+                last,
+                parted,
+                lost,
+            } => self.down(key, last, parted, lost),
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
                 link,
@@ -439,11 +444,15 @@ impl Node {
         }
     }
 
-    fn down(&mut self, key: NodeKey, last: bool, lost: Vec<CallId>) {
+    fn down(&mut self, key: NodeKey, last: bool, parted: bool, lost: Vec<CallId>) {
+        let mut is_missed = false;
         for call in lost {
             // What was asked over the lesser of two sessions is asked again over the other.
             if self.sessions.roster().is_callable(&key) {
                 self.send(call);
+            } else if parted && self.pending.wait(call) {
+                // It was asked when both had just agreed that there is nothing to ask.
+                is_missed = true;
             } else if !planted::has(&self.config, Bug::LostCallsKept) {
                 self.end_call(call, Err(CallError::Lost), Receipt::NONE);
             }
@@ -451,9 +460,41 @@ impl Node {
         self.transfers.on_session_down(cx!(self));
         if last {
             self.peers.on_down(cx!(self), key);
-            self.dht.on_down(cx!(self), key);
+            if !parted {
+                self.dht.on_down(cx!(self), key);
+            }
             self.catalogs.on_down(cx!(self), key);
             self.transfers.on_down(cx!(self), key);
+        }
+        if is_missed {
+            self.peers.connect(cx!(self), key);
+        }
+    }
+
+    /// Whether the session with a peer is kept although it is idle.
+    fn needs(&self, peer: &NodeKey) -> bool {
+        self.peers.needs(peer)
+            || self.dht.needs(peer)
+            || self.catalogs.needs(peer)
+            || self.transfers.needs(peer)
+    }
+
+    /// A peer has no use for its session.
+    fn on_part(&mut self, from: NodeKey, ticket: Ticket) {
+        let is_busy = self.sessions.is_busy(ticket.link());
+        if is_busy || self.needs(&from) {
+            return cx!(self).refuse(ticket, "in use");
+        }
+        self.sessions.part(&from, ticket.link());
+        cx!(self).answer(ticket, Answer::Ack);
+    }
+
+    /// Sessions end that nobody has a use for.
+    fn part(&mut self, idle: Vec<NodeKey>, most: usize) {
+        let mut unneeded = Vec::new();
+        unneeded.extend(idle.into_iter().filter(|peer| !self.needs(peer)).take(most));
+        for peer in unneeded {
+            self.peers.part(cx!(self), peer);
         }
     }
 
@@ -465,6 +506,7 @@ impl Node {
                 self.peers.on_pex_request(cx, from, ticket, max_peers)
             }
             Request::Ping => cx.answer(ticket, Answer::Ack),
+            Request::Part => self.on_part(from, ticket),
             Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
             Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
             Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
@@ -567,6 +609,9 @@ impl Node {
             Wish::Hints(hints) => self.peers.add_hints(cx, hints),
             Wish::Judge(peer, conduct) => self.peers.judge(cx, peer, conduct),
             Wish::Contact(contact) => self.dht.add_contact(cx, contact),
+            Wish::Part { idle, most } => self.part(idle, most),
+            Wish::Candidate(contact) => self.dht.candidate(cx, contact),
+            Wish::Probe(addrs) => self.peers.probe(cx, addrs),
             Wish::Hub(peer) => self.dht.add_hub(cx, peer),
             Wish::Unreachable(peer) => self.dht.drop_contact(cx, peer),
             Wish::Lookup { key, want, tag } => self.dht.lookup(cx, key, want, tag),
@@ -609,7 +654,7 @@ impl Node {
         };
         if !self
             .sessions
-            .call(&call.peer, id, &call.request, &mut self.out)
+            .call(self.now, &call.peer, id, &call.request, &mut self.out)
         {
             self.end_call(id, Err(CallError::Busy), Receipt::NONE);
         }

@@ -24,6 +24,12 @@ pub(crate) enum Wish {
     Judge(NodeKey, Conduct),
     /// Dht: a peer was reached at these addresses and takes part in the DHT.
     Contact(Contact),
+    /// Node: so many of these sessions may end, of which the first were of no use for longest.
+    Part { idle: Vec<NodeKey>, most: usize },
+    /// Dht: a connected peer that takes part in the DHT says that it listens at these addresses.
+    Candidate(Contact),
+    /// Peers: find out whether a peer listens at these addresses, which have its key.
+    Probe(Vec<PeerAddr>),
     /// Dht: a deployed peer among the bootstrap peers, to be asked and stored to although no routing
     /// table leads to it.
     Hub(NodeKey),

@@ -185,3 +185,44 @@ fn a_share_is_not_published_and_unpublished_at_once() {
     world.pass(Duration::from_secs(1));
     assert_eq!(publish(&mut world, publisher, "share", "/files"), (3, link));
 }
+
+/// A node ends sessions of no use beyond those that it keeps if the other end agrees. Nobody doubts then that the other is
+/// there, and who follows a share keeps the session over which it hears of revisions.
+#[test]
+fn idle_sessions_end_and_those_of_followers_stay() {
+    const KEPT: u32 = 4;
+    let mut world = World::new();
+    let hub = world.add(&[]);
+    let others: Vec<usize> = (0..12)
+        .map(|_| world.add_with(&[hub], |config| config.sessions_kept = KEPT))
+        .collect();
+    let connected = |world: &World, number| world.node(number).status().connected;
+    world.until("everybody is connected", |world| {
+        others.iter().all(|number| connected(world, *number) == 12)
+    });
+    let (publisher, subscriber) = (others[2], others[7]);
+    world.hosts[publisher].disk.put("/files/a", "one");
+    let (_, link) = publish(&mut world, publisher, "share", "/files");
+    world
+        .run(subscriber, Command::Subscribe(link))
+        .expect("subscribed");
+    world.pass(Duration::from_secs(60));
+    // Both ask and tell the whole network of the share every minute.
+    let idle = others
+        .iter()
+        .filter(|number| **number != publisher && **number != subscriber);
+    world.until("few sessions are left", |world| {
+        idle.clone()
+            .all(|number| connected(world, *number) <= KEPT + 2)
+    });
+    assert_eq!(connected(&world, hub), 12, "all start from the hub");
+    for number in &others {
+        assert_eq!(world.node(*number).status().contacts, 12);
+    }
+    world.hosts[publisher].disk.put("/files/b", "two");
+    let before = world.now;
+    publish(&mut world, publisher, "share", "/files");
+    world.until("the second revision", |world| seq(world, subscriber) == 2);
+    let took = world.now.since(before);
+    assert!(took < Duration::from_secs(1), "it was pushed");
+}

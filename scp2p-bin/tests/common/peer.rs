@@ -280,6 +280,7 @@ impl Served<'_> {
             Request::PexRequest { .. } | Request::FindNode(_) => Answer::Peers(Vec::new()),
             Request::Watch(_) => Answer::Heads(Vec::new()),
             Request::Ping
+            | Request::Part
             | Request::PexOffer(_)
             | Request::Store(_)
             | Request::HaveContent(_)

@@ -239,6 +239,12 @@ impl Catalogs {
         }
     }
 
+    /// Whether the peer's session is kept although it is idle.
+    pub(crate) fn needs(&self, peer: &NodeKey) -> bool {
+        let mut subscriptions = self.subscriptions.values();
+        subscriptions.any(|subscription| subscription.needs(peer))
+    }
+
     /// A file of an own share is not what it was.
     pub(crate) fn on_changed(&mut self, cx: &mut Cx<'_>, share: ShareId, path: LocalPath) {
         let Some(share) = self.shares.get_mut(&share) else {

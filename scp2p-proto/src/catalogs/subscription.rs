@@ -197,6 +197,11 @@ impl Subscription {
         (self.holders.len() as u32).clamp(1, PUSHERS_MAX)
     }
 
+    /// Whether this peer is one of few that have the share and push its revisions.
+    pub(super) fn needs(&self, peer: &NodeKey) -> bool {
+        self.holders.len() <= PUSHERS_MAX as usize && self.holders.contains_key(peer)
+    }
+
     /// Connected peers that showed us a head of at least this number.
     pub(super) fn holders(&self, seq: u64) -> impl Iterator<Item = NodeKey> {
         let holds = move |(peer, known): (&NodeKey, &u64)| (*known >= seq).then_some(*peer);

@@ -34,6 +34,8 @@ const QUERY_TIME: Duration = Duration::from_secs(3);
 const JOIN_AFTER: Duration = Duration::from_secs(1);
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
 const STALE_BUCKET: Duration = Duration::from_secs(1800);
+/// A contact of a full bucket that was not seen for so long is asked whether it is there before others are turned away.
+const STALE_CONTACT: Duration = Duration::from_secs(1800);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 const REPUBLISH_EVERY: Duration = Duration::from_secs(60);
 /// Values that nobody stored for so long are stored by us, a few at a time.
@@ -147,8 +149,18 @@ impl Dht {
         self.expire(cx);
     }
 
+    /// A peer says that it listens there. It is to be reached if that would make it a contact.
+    pub(crate) fn candidate(&mut self, cx: &mut Cx<'_>, contact: Contact) {
+        if self.table.wants(&contact, cx.now.mono, STALE_CONTACT) {
+            cx.wish(Wish::Probe(contact.addrs));
+        }
+    }
+
     /// A peer was reached at its addresses.
     pub(crate) fn add_contact(&mut self, cx: &mut Cx<'_>, contact: Contact) {
+        if !self.table.wants(&contact, cx.now.mono, STALE_CONTACT) {
+            return;
+        }
         let was_empty = self.table.is_empty();
         match self.table.insert(contact.clone(), cx.now.mono) {
             Inserted::Added if was_empty => {
@@ -177,6 +189,11 @@ impl Dht {
     /// The peer's last session ended.
     pub(crate) fn on_down(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
         self.table.doubt(&peer);
+    }
+
+    /// Whether the peer's session is kept although it is idle.
+    pub(crate) fn needs(&self, peer: &NodeKey) -> bool {
+        self.hubs.contains(peer)
     }
 
     pub(crate) fn drop_contact(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {

@@ -135,6 +135,24 @@ impl RoutingTable {
         Inserted::Added
     }
 
+    /// Whether a contact would get in at `now`: its bucket has room for it, or is full of others of whom one may have
+    /// left, as it failed or was not seen for `stale_after`.
+    pub fn wants(&self, contact: &Contact, now: Time, stale_after: Duration) -> bool {
+        let Some(index) = self.bucket_of(&contact.id) else {
+            return false;
+        };
+        let Some(bucket) = self.buckets.get(&index) else {
+            return true;
+        };
+        let may_be_gone =
+            |entry: &Entry| entry.failures > 0 || now.since(entry.seen) >= stale_after;
+        let is_known = |entry: &Entry| entry.contact.key == contact.key;
+        let has_room = bucket.entries.len() < DHT_BUCKET_LEN
+            || bucket.entries.iter().any(is_known)
+            || bucket.entries.iter().any(may_be_gone);
+        has_room && !bucket.is_crowded_for(contact)
+    }
+
     /// A contact has answered at `now`. False if it is not in the table.
     pub fn seen(&mut self, key: &NodeKey, now: Time) -> bool {
         let Some(entry) = self.entry_mut(key) else {
@@ -444,6 +462,29 @@ mod tests {
         let mut fitting = keys
             .filter(|key| Distance::between(&key.node_id(), &OWN).common_prefix() == Some(prefix));
         Contact::new(fitting.nth(n).expect("keys never end"), vec![addr(ip)])
+    }
+
+    #[test]
+    fn a_full_bucket_wants_another_only_if_one_of_its_may_be_gone() {
+        const STALE: Duration = Duration::from_secs(1800);
+        let mut table = RoutingTable::new(OWN);
+        for n in 0..DHT_BUCKET_LEN {
+            let ip = alloc::format!("5.5.{n}.1");
+            let contact = contact(0, n, &ip);
+            assert!(table.wants(&contact, Time(n as u64), STALE));
+            table.insert(contact, Time(n as u64));
+        }
+        let (newcomer, other_bucket) = (
+            contact(0, DHT_BUCKET_LEN, "6.6.6.6"),
+            contact(1, 0, "6.6.6.6"),
+        );
+        let known = contact(0, 3, "5.5.3.1");
+        let soon = Time(DHT_BUCKET_LEN as u64);
+        assert!(!table.wants(&newcomer, soon, STALE));
+        assert!(table.wants(&known, soon, STALE) && table.wants(&other_bucket, soon, STALE));
+        assert!(table.wants(&newcomer, Time(0) + STALE, STALE));
+        table.doubt(&known.key);
+        assert!(table.wants(&newcomer, soon, STALE));
     }
 
     #[test]

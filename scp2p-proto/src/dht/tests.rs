@@ -376,18 +376,22 @@ fn a_contact_makes_room_only_if_it_is_gone() {
         (CallError::Refused { rate_limited: true }, true),
     ] {
         let mut bench = Bench::new();
-        let mut n = 0u8;
-        // Half of all keys fall into the farthest bucket, so it is full soon.
-        while bench.calls.is_empty() {
-            n += 1;
-            bench.add_contact(NodeKey([n; 32]));
-        }
-        let (stalest, newcomer) = (bench.calls[0].0, NodeKey([n; 32]));
-        bench.end_calls(&Err(error));
         let near = |bench: &Bench, key: NodeKey| {
             let addrs = bench.dht.closest_addrs(&key.node_id());
             addrs.contains(&addr(key))
         };
+        // Half of all keys fall into the farthest bucket, so it is full soon.
+        let mut newcomer = PEER;
+        let mut keys = (1..).map(|n| NodeKey([n; 32]));
+        while newcomer == PEER || near(&bench, newcomer) {
+            newcomer = keys.next().expect("a bucket is full before keys end");
+            bench.add_contact(newcomer);
+        }
+        assert!(bench.calls.is_empty(), "all were seen lately");
+        bench.now.mono = bench.now.mono + Duration::from_secs(1800);
+        bench.add_contact(newcomer);
+        let stalest = bench.calls[0].0;
+        bench.end_calls(&Err(error));
         assert_eq!(near(&bench, stalest), stays);
         assert_eq!(near(&bench, newcomer), !stays);
     }

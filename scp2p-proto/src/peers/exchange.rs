@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{ANSWER_TIME, PING_AFTER, Peers, QUIET_ROUND, ROUND, Tag, Timer, is_dialable};
+use crate::config::Config;
 use crate::cx::Cx;
+use crate::dht::Contact;
 use crate::id::NodeKey;
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
@@ -12,6 +14,7 @@ use crate::planted::{self, Bug};
 use crate::session::{DialPlan, Ticket};
 use crate::time::{Time, UnixTime};
 use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
+use crate::wish::Wish;
 
 /// Peers dialled in one round only to know more of the network.
 const DIALS_PER_ROUND: usize = 2;
@@ -58,6 +61,7 @@ impl Peers {
             return cx.refuse(ticket, "not connected");
         };
         let (remote, ours) = (session.remote, session.level.is_some());
+        let in_dht = session.capabilities.dht;
         cx.answer(
             ticket,
             Answer::Observed(Observed {
@@ -72,22 +76,33 @@ impl Peers {
             (Transport::Quic, listening.quic_port),
             (Transport::Tcp, listening.tcp_port),
         ];
-        for (transport, port) in ports {
-            let Some(port) = port.filter(|port| *port != 0) else {
-                continue;
-            };
-            let addr = PeerAddr {
+        let addrs = ports.into_iter().filter_map(|(transport, port)| {
+            Some(PeerAddr {
                 ip: remote.ip(),
-                port,
+                port: port.filter(|port| *port != 0)?,
                 transport,
                 key: Some(from),
                 relay_via: None,
-            };
-            self.probe(cx, from, addr);
+            })
+        });
+        let addrs = addrs.collect();
+        if in_dht {
+            cx.wish(Wish::Candidate(Contact::new(from, addrs)));
+        } else {
+            self.probe(cx, addrs);
         }
     }
 
-    fn probe(&mut self, cx: &mut Cx<'_>, peer: NodeKey, addr: PeerAddr) {
+    /// Finds out whether peers listen at addresses that have their keys, unless that is known.
+    pub(crate) fn probe(&mut self, cx: &mut Cx<'_>, addrs: Vec<PeerAddr>) {
+        for addr in addrs {
+            if let Some(peer) = addr.key {
+                self.probe_one(cx, peer, addr);
+            }
+        }
+    }
+
+    fn probe_one(&mut self, cx: &mut Cx<'_>, peer: NodeKey, addr: PeerAddr) {
         let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS / 2));
         let fresh = self
             .book
@@ -145,7 +160,7 @@ impl Peers {
                 (*peer, silent && session.level.is_some())
             })
             .collect();
-        let is_enough = connected.len() >= SESSIONS_WANTED;
+        let is_enough = connected.len() >= wanted(cx.config);
         let next = self.rng.jitter(if is_enough { QUIET_ROUND } else { ROUND });
         if !planted::has(cx.config, Bug::RoundForgotten) {
             self.timers.set(Timer::Round, cx.now.mono + next);
@@ -160,13 +175,15 @@ impl Peers {
             self.find_more(cx);
         }
         self.exchange(cx, &connected);
+        self.part_idle(cx);
     }
 
     /// A session ended: new ones are looked for soon, if few are left.
     pub(super) fn round_soon(&mut self, cx: &Cx<'_>) {
         let soon = cx.now.mono + self.rng.jitter(ROUND);
         let is_late = |at: Time| at > soon;
-        if cx.roster.len() < SESSIONS_WANTED && self.timers.at(&Timer::Round).is_some_and(is_late) {
+        if cx.roster.len() < wanted(cx.config) && self.timers.at(&Timer::Round).is_some_and(is_late)
+        {
             self.timers.set(Timer::Round, soon);
         }
     }
@@ -209,6 +226,11 @@ impl Peers {
         self.rng.choose(&mut addrs, most);
         addrs.into_iter().cloned().collect()
     }
+}
+
+/// Below so many sessions more are looked for.
+fn wanted(config: &Config) -> usize {
+    SESSIONS_WANTED.min(config.sessions_kept as usize)
 }
 
 /// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.

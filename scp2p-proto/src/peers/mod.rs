@@ -8,6 +8,7 @@ mod check;
 mod dials;
 mod exchange;
 mod own;
+mod parting;
 mod rests;
 mod view;
 mod why;
@@ -63,6 +64,8 @@ pub(crate) enum Tag {
     Exchanged,
     /// Peers were offered.
     Offered,
+    /// Whether the peer has a use for its session.
+    Parting,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -459,7 +462,8 @@ impl Peers {
                 self.rtts.insert(from, cx.now.mono.since(since));
             }
             (Tag::Exchanged, Answer::Peers(peers)) => self.take_offer(cx, peers),
-            (Tag::Greeted | Tag::Pinged(_) | Tag::Exchanged | Tag::Offered, _) => {}
+            (Tag::Parting, Answer::Ack) => self.may_part(cx, from),
+            (Tag::Greeted | Tag::Pinged(_) | Tag::Exchanged | Tag::Offered | Tag::Parting, _) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
 use crate::time::Time;
-use crate::wire::{Capabilities, PeerAddr, Profile};
+use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 
 /// The authenticated sessions.
 #[derive(Default)]
@@ -34,6 +34,10 @@ pub(crate) struct Session {
     pub since: Time,
     /// When bytes last arrived.
     pub heard: Time,
+    /// When a request last went over it that is more than upkeep.
+    pub used: Time,
+    /// Neither end has a use for it, so that its end says nothing of the peer.
+    pub parting: bool,
     pub received: u64,
     pub sent: u64,
 }
@@ -59,6 +63,8 @@ impl Session {
             capabilities: Capabilities::node(),
             since: now,
             heard: now,
+            used: now,
+            parting: false,
             received: 0,
             sent: 0,
         }
@@ -138,6 +144,15 @@ impl Roster {
             self.held_up.insert(link);
         } else {
             self.held_up.remove(&link);
+        }
+    }
+
+    /// Notes a request on a session, in either direction.
+    pub(super) fn used(&mut self, peer: &NodeKey, link: LinkId, request: &Request, now: Time) {
+        if !request.is_upkeep()
+            && let Some(session) = self.by_link(peer, link)
+        {
+            session.used = now;
         }
     }
 

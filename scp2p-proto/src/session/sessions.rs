@@ -64,6 +64,8 @@ pub(crate) enum SessionEvent {
     Down {
         key: NodeKey,
         last: bool,
+        /// Neither end had a use for it.
+        parted: bool,
         lost: Vec<CallId>,
     },
     /// A link that we dialled is there; its handshake begins.
@@ -206,6 +208,7 @@ impl Sessions {
     /// Sends a request; false if the peer has no callable session or too many calls are outstanding.
     pub(crate) fn call(
         &mut self,
+        now: Now,
         peer: &NodeKey,
         call: CallId,
         request: &Request,
@@ -223,6 +226,7 @@ impl Sessions {
         let Ok(req_id) = up.calls.insert(call) else {
             return false;
         };
+        self.roster.used(peer, id, request, now.mono);
         // A peer that reads nothing while we ask is cut by the time-outs of the calls.
         let queued = link
             .room
@@ -298,9 +302,35 @@ impl Sessions {
         heard: &mut VecDeque<SessionEvent>,
         out: &mut VecDeque<Output>,
     ) {
-        if self.links.contains_key(&id) {
+        if let Some(link) = self.links.get(&id) {
+            if let (State::Up(up), CloseCode::Idle) = (&link.state, code) {
+                let key = up.key;
+                self.part(&key, id);
+            }
             out.push_back(Output::Close(id, code));
             self.forget(id, LinkFailure::Closed, heard);
+        }
+    }
+
+    /// Whether something is under way on a session besides one request of the peer.
+    pub(crate) fn is_busy(&self, id: LinkId) -> bool {
+        match self.links.get(&id).map(|link| &link.state) {
+            Some(State::Up(up)) => !up.calls.is_empty() || up.tickets > 1,
+            Some(
+                State::Dialing(_)
+                | State::Offered(..)
+                | State::Accepted(_)
+                | State::Answered(..)
+                | State::Moving,
+            )
+            | None => false,
+        }
+    }
+
+    /// Neither end has a use for a session any more; the peer will close it.
+    pub(crate) fn part(&mut self, peer: &NodeKey, id: LinkId) {
+        if let Some(session) = self.roster.by_link(peer, id) {
+            session.parting = true;
         }
     }
 
@@ -471,6 +501,7 @@ impl Sessions {
         match Request::decode(envelope.kind, &envelope.payload) {
             Ok(request) => {
                 up.tickets += 1;
+                self.roster.used(&up.key, step.id, &request, step.now.mono);
                 step.heard.push_back(SessionEvent::Request {
                     from: up.key,
                     ticket,
@@ -565,10 +596,15 @@ impl Sessions {
         match link.state {
             State::Up(mut up) => {
                 let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();
+                let parted = self
+                    .roster
+                    .by_link(&up.key, id)
+                    .is_some_and(|it| it.parting);
                 let last = self.roster.remove(&up.key, id);
                 heard.push_back(SessionEvent::Down {
                     key: up.key,
                     last,
+                    parted,
                     lost,
                 });
             }

@@ -394,6 +394,15 @@ impl Downloads {
         self.finish_when_due(cx);
     }
 
+    /// Whether a running download gets something from this peer.
+    pub(super) fn needs(&self, peer: &NodeKey) -> bool {
+        let mut running = self.jobs.values().filter(|job| job.is_running());
+        running.any(|job| {
+            let known = job.peers.get(peer);
+            known.is_some_and(|known| !known.banned && known.have.count() > 0)
+        })
+    }
+
     fn running(&self) -> impl Iterator<Item = DownloadId> + '_ {
         self.jobs
             .iter()

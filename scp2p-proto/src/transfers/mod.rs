@@ -93,6 +93,11 @@ impl Transfers {
         self.downloads.on_down(cx, peer);
     }
 
+    /// Whether the peer's session is kept although it is idle.
+    pub(crate) fn needs(&self, peer: &NodeKey) -> bool {
+        self.downloads.needs(peer)
+    }
+
     pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, _peer: NodeKey, link: LinkId) {
         self.uploads.on_room(cx, link);
     }

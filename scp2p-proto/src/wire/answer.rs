@@ -146,6 +146,7 @@ impl Answer {
             | kind::STORE
             | kind::HAVE_CONTENT
             | kind::PING
+            | kind::PART
             | kind::HEAD_ANNOUNCE => Answer::Ack,
             kind::PEX_REQUEST => Answer::Peers(read_peers_field(r)?),
             kind::FIND_NODE => {

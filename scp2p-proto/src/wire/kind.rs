@@ -17,6 +17,7 @@ pub(crate) const GET_CHUNK_HASHES: u16 = 502;
 pub(crate) const CHUNK_HASH_LIST: u16 = 503;
 pub(crate) const PING: u16 = 600;
 pub(crate) const LISTENING: u16 = 601;
+pub(crate) const PART: u16 = 602;
 pub(crate) const WATCH: u16 = 610;
 pub(crate) const HEAD_ANNOUNCE: u16 = 611;
 pub(crate) const GET_SUBTREES: u16 = 620;
@@ -45,7 +46,7 @@ pub(crate) fn is_registered(kind: u16) -> bool {
             | 450..=453
             | 460..=461
             | PROVIDERS..=CHUNK_HASH_LIST
-            | PING..=LISTENING
+            | PING..=PART
             | WATCH..=HEAD_ANNOUNCE
             | GET_SUBTREES..=HAVE
     )

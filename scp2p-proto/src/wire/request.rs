@@ -52,6 +52,9 @@ pub enum Request {
     /// These are the ports I listen on. Between nodes of ours. Answered by
     /// [`Answer::Observed`](super::Answer::Observed).
     Listening(Listening),
+    /// I have no use for this session; have you? Between nodes of ours. Answered by
+    /// [`Answer::Ack`](super::Answer::Ack) if not, and then closed by the asker.
+    Part,
     /// Tell me the heads you have of these shares, at most [`IDS_MAX`], and new ones from now on;
     /// replaces the list given before. Between nodes of ours. Answered by
     /// [`Answer::Heads`](super::Answer::Heads).
@@ -119,6 +122,7 @@ impl Request {
             Request::GetChunkHashes(_) => kind::GET_CHUNK_HASHES,
             Request::Ping => kind::PING,
             Request::Listening(_) => kind::LISTENING,
+            Request::Part => kind::PART,
             Request::Watch(_) => kind::WATCH,
             Request::HeadAnnounce(_) => kind::HEAD_ANNOUNCE,
             Request::GetSubtrees { .. } => kind::GET_SUBTREES,
@@ -141,10 +145,35 @@ impl Request {
             Request::GetChunkHashes(_) => "GET_CHUNK_HASHES",
             Request::Ping => "PING",
             Request::Listening(_) => "LISTENING",
+            Request::Part => "PART",
             Request::Watch(_) => "WATCH",
             Request::HeadAnnounce(_) => "HEAD_ANNOUNCE",
             Request::GetSubtrees { .. } => "GET_SUBTREES",
             Request::Have(_) => "HAVE",
+        }
+    }
+
+    /// Whether it only keeps a session and what is known of peers up to date, and is no use of the session.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        match self {
+            Request::PexOffer(_)
+            | Request::PexRequest { .. }
+            | Request::Ping
+            | Request::Listening(_)
+            | Request::Watch(_) => true,
+            // Whoever was asked to part is not asked again soon.
+            Request::Part
+            | Request::FindNode(_)
+            | Request::FindValue(_)
+            | Request::Store(_)
+            | Request::GetManifest(_)
+            | Request::ListPublicShares { .. }
+            | Request::HaveContent(_)
+            | Request::GetChunk { .. }
+            | Request::GetChunkHashes(_)
+            | Request::HeadAnnounce(_)
+            | Request::GetSubtrees { .. }
+            | Request::Have(_) => false,
         }
     }
 
@@ -186,6 +215,10 @@ impl Request {
                 r.int_map(|_, r| r.skip())?;
                 Request::Ping
             }
+            kind::PART => {
+                r.int_map(|_, r| r.skip())?;
+                Request::Part
+            }
             kind::LISTENING => Request::Listening(Listening::read(r)?),
             kind::WATCH => Request::Watch(read_ids(r)?.into_iter().map(ShareId).collect()),
             kind::HEAD_ANNOUNCE => Request::HeadAnnounce(HeadAnnounce::read(r)?),
@@ -226,7 +259,7 @@ impl Request {
                 w.uint(1_u8).uint(*index);
             }
             Request::GetChunkHashes(content) => write_id(w, &content.0),
-            Request::Ping => {
+            Request::Ping | Request::Part => {
                 w.map(0);
             }
             Request::Listening(listening) => listening.write(w),

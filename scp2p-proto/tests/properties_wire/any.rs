@@ -125,6 +125,7 @@ pub fn requests() -> impl Strategy<Value = Request> {
             .prop_map(|(content, index)| Request::GetChunk { content, index }),
         contents().prop_map(Request::GetChunkHashes),
         Just(Request::Ping),
+        Just(Request::Part),
         (of(any::<u16>()), of(any::<u16>())).prop_map(|(quic_port, tcp_port)| Request::Listening(
             Listening {
                 quic_port,

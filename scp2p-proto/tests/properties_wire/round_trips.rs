@@ -155,6 +155,7 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
     };
     for (request, payload) in [
         (Request::Ping, vec![0xa0]),
+        (Request::Part, vec![0xa0]),
         (
             Request::Listening(listening),
             vec![0xa2, 0, 0x19, 0x1b, 0x58, 1, 0xf6],

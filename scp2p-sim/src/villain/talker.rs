@@ -299,6 +299,7 @@ impl Talker {
             | Request::Store(_)
             | Request::HaveContent(_)
             | Request::Ping
+            | Request::Part
             | Request::HeadAnnounce(_) => Answer::Ack,
             Request::PexRequest { .. } | Request::FindNode(_) => Answer::Peers(self.peers()),
             Request::FindValue(_) => Answer::Found(scp2p_proto::wire::FoundValue {

@@ -197,6 +197,8 @@ impl Sessions {
             capabilities: established.capabilities,
             since: step.now.mono,
             heard: step.now.mono,
+            used: step.now.mono,
+            parting: false,
             received: 0,
             sent: 0,
         };

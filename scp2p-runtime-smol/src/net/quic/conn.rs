@@ -435,6 +435,7 @@ fn code_number(code: CloseCode) -> u32 {
         CloseCode::Duplicate => 3,
         CloseCode::Busy => 4,
         CloseCode::Shutdown => 5,
+        CloseCode::Idle => 6,
     }
 }
 

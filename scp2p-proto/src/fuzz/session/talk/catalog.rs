@@ -109,6 +109,7 @@ impl Catalog {
             | Request::Store(_)
             | Request::HaveContent(_)
             | Request::Ping
+            | Request::Part
             | Request::HeadAnnounce(_) => Answer::Ack,
             Request::PexRequest { .. } | Request::FindNode(_) => Answer::Peers(self.addrs()),
             Request::FindValue(key) => Answer::Found(self.found(*key)),
