@@ -2,6 +2,7 @@
 
 mod churn;
 mod faults;
+mod settings;
 
 pub use churn::{Profile, UnknownProfile};
 
@@ -27,7 +28,7 @@ pub struct Options {
     pub nat: NatMix,
     /// So many of a hundred nodes, ever others, hang for ten minutes and more: who knows them gets no answer.
     pub unresponsive_percent: u32,
-    /// Whether networks, disks, clocks and hosts have faults.
+    /// Whether networks, disks, clocks and hosts have faults, and nodes settings of their own.
     pub faults: bool,
 }
 
@@ -138,6 +139,7 @@ pub fn from_choices(seed: u64, options: &Options, choices: &mut Choices<'_>) -> 
     made.villains();
     if options.faults {
         made.faults();
+        made.settings();
     }
     made.scenario.events.sort_by_key(|event| event.at);
     made.scenario

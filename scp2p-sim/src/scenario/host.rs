@@ -144,6 +144,9 @@ pub struct NodeSettings {
     /// Files downloaded at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_at_once_max: Option<u32>,
+    /// Sessions kept although they are of no use at the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_kept: Option<u32>,
     /// Whether QUIC is off.
     #[serde(skip_serializing_if = "is_default")]
     pub no_quic: bool,

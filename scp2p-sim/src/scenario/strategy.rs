@@ -166,14 +166,20 @@ fn clock() -> impl Strategy<Value = Clock> {
 fn node() -> impl Strategy<Value = NodeSettings> {
     let interval = || option::of(span(1_000_000, LENGTH_MAX));
     let number = |least: u32| option::of(least..);
-    let numbers = (number(0), number(1), number(1));
+    let numbers = (number(0), number(1), number(1), number(0));
     (interval(), interval(), numbers, 0..3_u8).prop_map(
-        |(poll_interval, republish_interval, (items, uploads, files), transports)| NodeSettings {
+        |(
+            poll_interval,
+            republish_interval,
+            (items, uploads, files, sessions_kept),
+            transports,
+        )| NodeSettings {
             poll_interval,
             republish_interval,
             item_records_max: items,
             uploads_per_peer_max: uploads,
             files_at_once_max: files,
+            sessions_kept,
             no_quic: transports == 1,
             no_tcp: transports == 2,
         },

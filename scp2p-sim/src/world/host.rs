@@ -148,6 +148,9 @@ impl Host {
         if let Some(max) = settings.files_at_once_max {
             config.files_at_once_max = max;
         }
+        if let Some(kept) = settings.sessions_kept {
+            config.sessions_kept = kept;
+        }
         config
     }
 
