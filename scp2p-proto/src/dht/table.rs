@@ -15,6 +15,8 @@ use crate::wire::PeerAddr;
 
 /// Failures in a row after which a contact is forgotten.
 const FAILURES_MAX: u8 = 2;
+/// A bucket in which nobody comes or goes is refreshed up to two to this power times as rarely.
+const QUIET_MAX: u32 = 3;
 
 /// A node of the DHT and where it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,8 @@ struct Bucket {
     entries: Vec<Entry>,
     /// When a lookup for the bucket's sake was made last.
     refreshed: Option<Time>,
+    /// How many of these were made since anybody came or may have gone.
+    quiet: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +131,7 @@ impl RoutingTable {
         {
             return Inserted::Full { stalest };
         }
+        bucket.quiet = 0;
         bucket.entries.push(Entry {
             contact,
             seen: now,
@@ -165,6 +170,7 @@ impl RoutingTable {
     /// A contact could not be reached or did not answer. True if it was forgotten for that:
     /// after the second time in a row.
     pub fn failed(&mut self, key: &NodeKey) -> bool {
+        self.disturb(key);
         let Some(entry) = self.entry_mut(key) else {
             return false;
         };
@@ -174,6 +180,7 @@ impl RoutingTable {
 
     /// A contact's session ended, so it may have left: until it answers again it counts as having failed once.
     pub fn doubt(&mut self, key: &NodeKey) {
+        self.disturb(key);
         if let Some(entry) = self.entry_mut(key) {
             entry.failures = entry.failures.max(1);
         }
@@ -225,7 +232,8 @@ impl RoutingTable {
     }
 
     /// A bucket that a lookup of [`RoutingTable::random_target_in`] should refresh: one for whose sake none was made
-    /// for `older_than`. Buckets closer than the closest contact are left to lookups of the own id.
+    /// for `older_than`, twice as long for each one after the first, up to three, made since anybody of the bucket came or
+    /// may have gone. Buckets closer than the closest contact are left to lookups of the own id.
     pub fn stale_bucket(&self, now: Time, older_than: Duration) -> Option<u32> {
         let (deepest, _) = self
             .buckets
@@ -233,14 +241,21 @@ impl RoutingTable {
             .rev()
             .find(|(_, bucket)| !bucket.entries.is_empty())?;
         let refreshed = |index: &u32| self.buckets.get(index).and_then(|bucket| bucket.refreshed);
-        let is_stale = |index: &u32| refreshed(index).is_none_or(|at| now.since(at) >= older_than);
+        let is_stale = |index: &u32| {
+            let bucket = self.buckets.get(index);
+            let quiet = bucket.map_or(0, |bucket| bucket.quiet);
+            let enough = older_than.saturating_mul(1 << quiet.saturating_sub(1).min(QUIET_MAX));
+            refreshed(index).is_none_or(|at| now.since(at) >= enough)
+        };
         (0..=*deepest).filter(is_stale).min_by_key(refreshed)
     }
 
     /// A lookup for the sake of this bucket was made at `now`.
     pub fn refreshed(&mut self, bucket: u32, now: Time) {
         if bucket < ID_BITS {
-            self.buckets.entry(bucket).or_default().refreshed = Some(now);
+            let bucket = self.buckets.entry(bucket).or_default();
+            bucket.quiet = bucket.quiet.saturating_add(1);
+            bucket.refreshed = Some(now);
         }
     }
 
@@ -290,6 +305,16 @@ impl RoutingTable {
     /// The bucket of an id; none for the own one.
     fn bucket_of(&self, id: &NodeId) -> Option<u32> {
         Distance::between(&self.own, id).common_prefix()
+    }
+
+    /// Somebody of a contact's bucket came or may have gone.
+    fn disturb(&mut self, key: &NodeKey) {
+        let index = self.bucket_of(&key.node_id());
+        if let Some(bucket) = index.and_then(|index| self.buckets.get_mut(&index))
+            && bucket.entries.iter().any(|entry| entry.contact.key == *key)
+        {
+            bucket.quiet = 0;
+        }
     }
 
     fn entry_mut(&mut self, key: &NodeKey) -> Option<&mut Entry> {
@@ -641,6 +666,34 @@ mod tests {
         assert_eq!(table.stale_bucket(Time(0) + hour, hour), Some(0));
         table.refreshed(ID_BITS, Time(0));
         table.assert_sound();
+    }
+
+    #[test]
+    fn a_bucket_is_refreshed_ever_more_rarely_while_nobody_comes_or_goes() {
+        let hour = Duration::from_secs(3600);
+        let mut table = RoutingTable::new(OWN);
+        table.insert(contact(0, 0, "10.0.0.1"), Time(0));
+        let mut now = Time(0);
+        for hours in [1, 2, 4, 8, 8] {
+            table.refreshed(0, now);
+            let due = now + hour * hours;
+            assert_eq!(table.stale_bucket(Time(due.0 - 1), hour), None);
+            assert_eq!(table.stale_bucket(due, hour), Some(0));
+            now = due;
+        }
+        let changes: [fn(&mut RoutingTable); 2] = [
+            |table| table.doubt(&contact(0, 0, "10.0.0.1").key),
+            |table| {
+                table.insert(contact(0, 1, "10.0.0.1"), Time(0));
+            },
+        ];
+        for change in changes {
+            table.refreshed(0, now);
+            table.refreshed(0, now);
+            assert_eq!(table.stale_bucket(now + hour, hour), None);
+            change(&mut table);
+            assert_eq!(table.stale_bucket(now + hour, hour), Some(0));
+        }
     }
 
     proptest! {
