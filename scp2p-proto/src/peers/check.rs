@@ -28,6 +28,9 @@ impl Peers {
             .keys()
             .filter(|peer| roster.session(peer).is_none());
         broken.at_most("round trips of peers that are gone", gone.count(), 0);
+        let gone = self.unparted.keys();
+        let gone = gone.filter(|peer| roster.session(peer).is_none());
+        broken.at_most("sessions in use that are gone", gone.count(), 0);
         broken.unless(self.timers.at(&Timer::Round).is_some(), || {
             "connections are no longer looked after".into()
         });

@@ -87,6 +87,8 @@ pub(crate) struct Peers {
     back_off: Lru<NodeKey, BackOff>,
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
+    /// Connected peers that have a use for their sessions, and until when they are not asked again.
+    unparted: BTreeMap<NodeKey, Time>,
     timers: Timers<Timer>,
     dials_failed: u64,
 }
@@ -110,6 +112,7 @@ impl Peers {
             probes: BTreeMap::new(),
             back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
+            unparted: BTreeMap::new(),
             timers: Timers::default(),
             dials_failed: 0,
         };
@@ -355,6 +358,7 @@ impl Peers {
     /// The peer's last session ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.rtts.remove(&peer);
+        self.unparted.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
         self.round_soon(cx);
         for number in self.bootstraps.down(&peer) {
@@ -445,12 +449,13 @@ impl Peers {
     }
 
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
-        let Outcome::Answer {
-            from,
-            answer: Ok(answer),
-            ..
-        } = outcome
-        else {
+        let Outcome::Answer { from, answer, .. } = outcome else {
+            return;
+        };
+        let Ok(answer) = answer else {
+            if tag == Tag::Parting {
+                self.may_not_part(cx, from);
+            }
             return;
         };
         match (tag, answer) {

@@ -14,6 +14,8 @@ use crate::wish::Wish;
 
 /// A session over which nothing but upkeep went for so long may end.
 const IDLE: Duration = Duration::from_secs(60);
+/// A peer that has a use for its session is not asked again for so long.
+const ASK_AGAIN: Duration = Duration::from_secs(1800);
 
 impl Peers {
     /// Looks for sessions to end, if there are more than are kept: those that were of no use for longest.
@@ -24,9 +26,10 @@ impl Peers {
             return;
         }
         let now = cx.now.mono;
-        let may_end = |session: &Session| session.is_callable() && now.since(session.used) >= IDLE;
+        let is_idle = |session: &Session| session.is_callable() && now.since(session.used) >= IDLE;
+        let is_used = |peer| self.unparted.get(peer).is_some_and(|until| *until > now);
         let sessions = cx.roster.iter();
-        let idle = sessions.filter(|(_, session)| may_end(session));
+        let idle = sessions.filter(|(peer, session)| is_idle(session) && !is_used(peer));
         let mut idle: Vec<_> = idle.map(|(peer, session)| (session.used, *peer)).collect();
         idle.sort_unstable();
         let idle = idle.into_iter().map(|(_, peer)| peer).collect();
@@ -48,6 +51,13 @@ impl Peers {
             if !session.inbound {
                 cx.close(session.link, CloseCode::Done);
             }
+        }
+    }
+
+    /// The peer has a use for the session.
+    pub(super) fn may_not_part(&mut self, cx: &Cx<'_>, peer: NodeKey) {
+        if cx.roster.session(&peer).is_some() {
+            self.unparted.insert(peer, cx.now.mono + ASK_AGAIN);
         }
     }
 
