@@ -4,7 +4,7 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "smoke",
     "churn50",
     "nat-matrix",
@@ -14,6 +14,7 @@ pub const NAMES: [&str; 9] = [
     "swarm",
     "flash-crowd",
     "villains",
+    "dht1000",
 ];
 
 /// The ready scenario of this name, its chance fed by `seed`; none if there is none of this name.
@@ -28,6 +29,7 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "swarm" => swarm(seed),
         "flash-crowd" => flash_crowd(seed),
         "villains" => villains(seed),
+        "dht1000" => dht1000(seed),
         _ => return None,
     })
 }
@@ -197,6 +199,24 @@ fn villains(seed: u64) -> Scenario {
         host.core = false;
         host.start = Span::secs(30);
         made.scenario.hosts.push(host);
+    }
+    made.scenario
+}
+
+/// A thousand nodes keep a DHT for a day, after they all came within ten minutes: twenty publish a small share, five follow
+/// each, and nobody downloads.
+fn dht1000(seed: u64) -> Scenario {
+    let day = Span::secs(24 * 3600);
+    let mut made = Made::new(seed, 1000, Span::secs(20 * 3600), day);
+    for host in 0..1000 {
+        made.host(host).start = Span::millis(u64::from(host) * 600);
+    }
+    for share in 0..20 {
+        let owner = 3 + share * 49;
+        made.publish(700, owner, 2, 1000);
+        for follower in 0..5 {
+            made.follow(720, owner + 7 + follower * 5, owner);
+        }
     }
     made.scenario
 }
