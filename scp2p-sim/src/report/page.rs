@@ -58,13 +58,13 @@ impl Report {
         let bytes = self.bytes_per_host();
         let tiles = [
             (
-                "Lookups that succeeded",
+                "Lookups done",
                 or_dash(amount::percent(self.lookups_found, self.lookups)),
                 format!("of {}", amount::number(self.lookups)),
             ),
             tile("Lookup time", &self.lookup_ms, amount::millis),
             tile("Hops of a lookup", &self.lookup_hops, amount::number),
-            tile("Update propagation", &self.update_ms, amount::millis),
+            tile("Update time", &self.update_ms, amount::millis),
             (
                 "Downloads done",
                 amount::number(self.download_ms.len() as u64),
