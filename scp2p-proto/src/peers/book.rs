@@ -66,6 +66,11 @@ impl Book {
         self.peers.iter()
     }
 
+    /// All peers, those of this key and greater ones first.
+    pub(super) fn from(&self, key: NodeKey) -> impl Iterator<Item = (&NodeKey, &Record)> {
+        self.peers.range(key..).chain(self.peers.range(..key))
+    }
+
     /// The record of a peer that we have to do with; made if it is new.
     pub(super) fn entry(&mut self, key: NodeKey) -> &mut Record {
         if !self.peers.contains_key(&key) {

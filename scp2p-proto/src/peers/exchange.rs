@@ -216,15 +216,14 @@ impl Peers {
         }
     }
 
-    /// Random peers that were reached lately, for others.
+    /// Peers that were reached lately, for others: those whose keys follow a random one, as keys are random.
     fn sample(&mut self, cx: &Cx<'_>, but: NodeKey, most: usize) -> Vec<PeerAddr> {
         let since = UnixTime(cx.now.unix.0.saturating_sub(PEX_FRESH_SECS));
-        let others = self.book.iter().filter(|(key, _)| **key != but);
-        let mut addrs: Vec<&PeerAddr> = others
-            .flat_map(|(_, record)| record.reached_since(since))
-            .collect();
-        self.rng.choose(&mut addrs, most);
-        addrs.into_iter().cloned().collect()
+        let mut from = NodeKey([0; 32]);
+        self.rng.fill(&mut from.0);
+        let others = self.book.from(from).filter(|(key, _)| **key != but);
+        let addrs = others.flat_map(|(_, record)| record.reached_since(since));
+        addrs.take(most).cloned().collect()
     }
 }
 
