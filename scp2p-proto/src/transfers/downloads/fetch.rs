@@ -274,6 +274,10 @@ impl Downloads {
 
     /// Asks every peer with room for chunks, one each in turn, until nobody can be asked for more.
     pub(super) fn pump(&mut self, cx: &mut Cx<'_>) {
+        if self.ready.is_empty() {
+            self.timers.cancel(&Timer::Pump);
+            return;
+        }
         let mut peers: Vec<NodeKey> = cx
             .roster
             .iter()
