@@ -22,9 +22,6 @@ const SCORE_BANNED: i32 = -50;
 const CHECK_EVERY: u64 = 101;
 /// In a world of so many hosts it is looked at after each input.
 const SMALL: usize = 10;
-/// In one of more than so many it is looked at ten times more rarely.
-const LARGE: usize = 200;
-const CHECK_EVERY_LARGE: u64 = 1009;
 
 /// After this a share's head and providers are in the DHT.
 const ANNOUNCED: Span = Span::secs(60);
@@ -88,24 +85,11 @@ impl World<'_> {
         {
             let what = format!("{why:?} is due at {deadline:?}, and it is {:?}", now.mono);
             self.violate("a deadline is in the future", &[host], what);
-        } else if self.is_check_due() {
+        } else if self.hosts.len() <= SMALL || self.steps.is_multiple_of(CHECK_EVERY) {
             for what in node.check() {
                 self.violate("a node's state is in order", &[host], what);
             }
         }
-    }
-
-    /// Whether a node's whole state is looked at after this input.
-    fn is_check_due(&self) -> bool {
-        let hosts = self.hosts.len();
-        let every = if hosts <= SMALL {
-            1
-        } else if hosts <= LARGE {
-            CHECK_EVERY
-        } else {
-            CHECK_EVERY_LARGE
-        };
-        self.steps.is_multiple_of(every)
     }
 
     /// A batch is about to be applied.
