@@ -59,12 +59,9 @@ pub(super) struct Begun {
 /// A command that is not answered yet.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Something that is wanted.
-    For(Wanted),
-    /// A download; how often the share's files had been made, if what the node has of it is as new as they are.
-    Get(ShareName, Option<u32>),
-    /// A publishing, and how often the share's files had been made.
-    Publish(String, u32),
+    /// Something that is wanted, and how often the share's files had been made: those that are to be published, or those
+    /// to be downloaded if what the node has of the share is as new as they are.
+    For(Wanted, Option<u32>),
     /// Something that may fail.
     Once,
 }
@@ -164,12 +161,18 @@ impl World<'_> {
         };
         let disk = &mut self.hosts[host.index()].disk;
         disk.edit(&path, 0, b"edited", &mut self.chunks);
-        // What is to be published when the host is up again is the file as it is now.
+        // What is still to be published is the file as it is now.
         let content = disk.content(&path, &mut self.chunks);
+        let wanted = Wanted::Publish {
+            share: name.to_owned(),
+        };
+        let is_to_be_published = self.hosts[host.index()].wanted.contains(&wanted);
         if let Some(share) = self.library.shares.get_mut(&key) {
             share.edited = true;
-            let truth = share.truth.entry(file_name(file)).or_default();
-            truth.extend(content);
+            if is_to_be_published {
+                let truth = share.truth.entry(file_name(file)).or_default();
+                truth.extend(content);
+            }
         }
     }
 
@@ -197,43 +200,35 @@ impl World<'_> {
         for wanted in self.hosts[host.index()].wanted.clone() {
             let asked = self.hosts[host.index()].asked.values();
             let under_way = asked.into_iter().any(|asked| match asked {
-                Asked::For(other) => *other == wanted,
-                Asked::Get(name, _) => wanted == Wanted::Get(name.clone()),
-                Asked::Publish(share, _) => {
-                    let share = share.clone();
-                    wanted == Wanted::Publish { share }
-                }
+                Asked::For(other, _) => *other == wanted,
                 Asked::Once => false,
             });
             let nth = self.hosts[host.index()].next_op;
             if !under_way && let Some(command) = self.command(host, &wanted, nth) {
                 self.unpromise(host, &wanted);
-                let asked = self.asked(host, wanted);
-                self.ask(host, command, asked);
+                let made = self.made(host, &wanted);
+                self.ask(host, command, Asked::For(wanted, made));
             }
         }
     }
 
-    /// What is to be known when the command for something wanted is answered.
-    fn asked(&self, host: HostId, wanted: Wanted) -> Asked {
+    /// See [`Asked::For`].
+    fn made(&self, host: HostId, wanted: &Wanted) -> Option<u32> {
         match wanted {
-            Wanted::Get(name) => {
-                let made = self.made(host, &name);
-                Asked::Get(name, made)
-            }
+            Wanted::Get(name) => self.made_if_newest(host, name),
             Wanted::Publish { share } => {
                 let name = ShareName {
                     owner: host,
                     name: share.clone(),
                 };
-                let made = self.library.shares.get(&name);
-                Asked::Publish(share, made.map_or(0, |share| share.times_made))
+                let share = self.library.shares.get(&name);
+                share.map(|share| share.times_made)
             }
             Wanted::Unpublish { .. }
             | Wanted::Subscribe(_)
             | Wanted::Unsubscribe(_)
             | Wanted::Pause(_)
-            | Wanted::Resume(_) => Asked::For(wanted),
+            | Wanted::Resume(_) => None,
         }
     }
 
@@ -317,11 +312,8 @@ impl World<'_> {
             let what = format!("{op:?} was answered again or never asked");
             return self.violate("a command is answered once", &[host], what);
         };
-        let (wanted, made) = match asked {
-            Asked::For(wanted) => (wanted, None),
-            Asked::Get(name, made) => (Wanted::Get(name), made),
-            Asked::Publish(share, made) => (Wanted::Publish { share }, Some(made)),
-            Asked::Once => return,
+        let Asked::For(wanted, made) = asked else {
+            return;
         };
         match (wanted, result) {
             (
@@ -397,7 +389,7 @@ impl World<'_> {
     }
 
     /// How often the files of a share had been made, if a node has its newest revision and they were not changed since.
-    fn made(&self, host: HostId, name: &ShareName) -> Option<u32> {
+    fn made_if_newest(&self, host: HostId, name: &ShareName) -> Option<u32> {
         let share = self.library.shares.get(name)?;
         let subscriptions = self.hosts[host.index()].node()?.subscriptions();
         let id = self.library.id(name)?;
