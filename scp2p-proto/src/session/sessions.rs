@@ -314,17 +314,14 @@ impl Sessions {
 
     /// Whether something is under way on a session besides one request of the peer.
     pub(crate) fn is_busy(&self, id: LinkId) -> bool {
-        match self.links.get(&id).map(|link| &link.state) {
-            Some(State::Up(up)) => !up.calls.is_empty() || up.tickets > 1,
-            Some(
-                State::Dialing(_)
-                | State::Offered(..)
-                | State::Accepted(_)
-                | State::Answered(..)
-                | State::Moving,
-            )
-            | None => false,
-        }
+        let Some(Link {
+            state: State::Up(up),
+            ..
+        }) = self.links.get(&id)
+        else {
+            return false;
+        };
+        !up.calls.is_empty() || up.tickets > 1
     }
 
     /// Neither end has a use for a session any more; the peer will close it.
