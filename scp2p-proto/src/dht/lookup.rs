@@ -1,6 +1,6 @@
 //! Finding the nodes closest to a target by asking ever closer ones (SPECIFICATION §6).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,7 +17,17 @@ use crate::wire::PeerAddr;
 /// answer, long before it is given up: who has left must not hold up the lookup.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
+/// Whoever named so many more nodes that do not answer than nodes that do is doubted.
+const VAIN_MAX: u32 = 4;
+/// So many queries of a lookup may go to nodes named only by who is doubted.
+const DOUBTED_MAX: u32 = 16;
+/// How many of those who named a node are remembered.
+const NAMERS_MAX: usize = 4;
+
 /// One search for the 20 nodes closest to a target.
+///
+/// Anybody can name nodes that are not there, as close to the target as it likes. So nodes that nobody named but who
+/// named several such come after all others, few of them are asked, and of one answer no more than 20 nodes count.
 ///
 /// The caller asks whom [`Lookup::next`] names and reports each answer, failure or lost session; every query must
 /// end in one of them, so the caller has a deadline for each. It is done when the closest of all nodes that it
@@ -29,8 +39,12 @@ pub struct Lookup {
     candidates: BTreeMap<Distance, Candidate>,
     /// Where each of them is, as most nodes are named again and again and distances take a hash.
     places: BTreeMap<NodeKey, Distance>,
+    /// What came of the nodes that somebody named.
+    credits: BTreeMap<NodeKey, Credit>,
     asked: u32,
     queries: u32,
+    /// Queries to nodes that were doubted.
+    doubted: u32,
 }
 
 /// What a lookup wants.
@@ -52,6 +66,24 @@ struct Candidate {
     hop: u32,
     /// A session with it ended while it was asked.
     lost: bool,
+    /// Its slowness counts against those who named it.
+    slow: bool,
+    /// The first who named it, others in place of those who are doubted; nobody if it was known before.
+    namers: Vec<NodeKey>,
+}
+
+/// Of the nodes that one node named.
+#[derive(Debug, Clone, Copy, Default)]
+struct Credit {
+    answered: u32,
+    /// Failed, or slow for now.
+    vain: u32,
+}
+
+impl Credit {
+    fn is_spent(self) -> bool {
+        self.vain >= self.answered.saturating_add(VAIN_MAX)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +103,13 @@ impl Lookup {
             target,
             candidates: BTreeMap::new(),
             places: BTreeMap::new(),
+            credits: BTreeMap::new(),
             asked: 0,
             queries: 0,
+            doubted: 0,
         };
         for seed in seeds {
-            lookup.meet(seed, 1);
+            lookup.meet(seed, 1, None);
         }
         lookup
     }
@@ -87,25 +121,14 @@ impl Lookup {
 
     /// What to do next at `now`, which does not decrease. A contact that is given counts as asked from now on.
     pub fn next(&mut self, now: Time) -> Next {
-        let candidates = self.candidates.values();
-        let slow = candidates
-            .filter(|candidate| candidate.is_slow(now))
-            .count() as u32;
-        let sound = self
-            .candidates
-            .values_mut()
-            .filter(|candidate| candidate.state != State::Failed && !candidate.is_slow(now));
-        let (mut answered, mut next) = (0, None);
-        for candidate in sound.take(DHT_BUCKET_LEN) {
-            answered += usize::from(candidate.state == State::Answered);
-            if candidate.state == State::Heard && next.is_none() {
-                next = Some(candidate);
-            }
-        }
-        if answered == DHT_BUCKET_LEN {
+        let slow = self.note_slow(now);
+        let answered = self.closest_in_question(now);
+        let answered = answered.filter(|(_, candidate)| candidate.state == State::Answered);
+        if answered.count() == DHT_BUCKET_LEN {
             return Next::Done;
         }
-        let Some(candidate) = next.filter(|_| self.queries < LOOKUP_QUERIES_MAX) else {
+        let next = self.first_to_ask(now);
+        let Some((place, candidate)) = next.filter(|_| self.queries < LOOKUP_QUERIES_MAX) else {
             return match self.asked {
                 0 => Next::Done,
                 _ if self.has_others() => Next::Wait(self.slow_at(now)),
@@ -115,10 +138,71 @@ impl Lookup {
         if self.asked - slow >= LOOKUP_PARALLEL_MAX || self.asked >= LOOKUP_OPEN_MAX {
             return Next::Wait(self.slow_at(now));
         }
-        candidate.state = State::Asked(now);
+        let (place, contact) = (*place, candidate.contact.clone());
+        self.doubted += u32::from(self.is_doubted(candidate));
         self.asked += 1;
         self.queries += 1;
-        Next::Query(candidate.contact.clone())
+        if let Some(candidate) = self.candidates.get_mut(&place) {
+            candidate.state = State::Asked(now);
+        }
+        Next::Query(contact)
+    }
+
+    /// Those that have not failed and are not slow, the closest first.
+    fn sound(&self, now: Time) -> impl Iterator<Item = (&Distance, &Candidate)> {
+        let candidates = self.candidates.iter();
+        candidates.filter(move |(_, candidate)| {
+            candidate.state != State::Failed && !candidate.is_slow(now)
+        })
+    }
+
+    /// The nodes that are to answer before the lookup is done.
+    fn closest_in_question(&self, now: Time) -> impl Iterator<Item = (&Distance, &Candidate)> {
+        let is_left_out = |candidate: &Candidate| {
+            let is_enough = self.doubted >= DOUBTED_MAX;
+            is_enough && candidate.state == State::Heard && self.is_doubted(candidate)
+        };
+        let sound = self.sound(now);
+        let in_question = sound.filter(move |(_, candidate)| !is_left_out(candidate));
+        in_question.take(DHT_BUCKET_LEN)
+    }
+
+    /// The closest that was not asked yet, doubted ones after all others.
+    fn first_to_ask(&self, now: Time) -> Option<(&Distance, &Candidate)> {
+        let is_heard = |(_, candidate): &(&Distance, &Candidate)| candidate.state == State::Heard;
+        let trusted = self.sound(now);
+        let trusted = trusted.filter(|(_, candidate)| !self.is_doubted(candidate));
+        let first = trusted.take(DHT_BUCKET_LEN).find(is_heard);
+        first.or_else(|| self.closest_in_question(now).find(is_heard))
+    }
+
+    /// How many queries are slow; those that were not so before count against whoever named the nodes.
+    fn note_slow(&mut self, now: Time) -> u32 {
+        let mut slow = 0;
+        for candidate in self.candidates.values_mut() {
+            if !candidate.is_slow(now) {
+                continue;
+            }
+            slow += 1;
+            if !core::mem::replace(&mut candidate.slow, true) {
+                for namer in &candidate.namers {
+                    self.credits.entry(*namer).or_default().vain += 1;
+                }
+            }
+        }
+        slow
+    }
+
+    /// Whether only those named a node who named too many that are not there.
+    fn is_doubted(&self, candidate: &Candidate) -> bool {
+        let is_spent = |namer| {
+            self.credits
+                .get(namer)
+                .is_some_and(|credit| credit.is_spent())
+        };
+        candidate.state != State::Answered
+            && !candidate.namers.is_empty()
+            && candidate.namers.iter().all(is_spent)
     }
 
     /// Whether there are more than are to answer, so that some may be left aside.
@@ -135,16 +219,20 @@ impl Lookup {
         moments.filter(|slow_at| *slow_at > now).min()
     }
 
-    /// A node that was asked has named others and their addresses. Answers of nodes that were not asked have no
-    /// effect.
+    /// A node that was asked has named others and their addresses, of whom the first 20 count. Answers of nodes that
+    /// were not asked have no effect.
     pub fn on_reply(
         &mut self,
         from: &NodeKey,
         named: impl IntoIterator<Item = (NodeKey, PeerAddr)>,
     ) {
         if let Some(hop) = self.end_query(from, State::Answered) {
+            let mut heard = BTreeSet::new();
             for (key, addr) in named {
-                self.hear(key, addr, hop.saturating_add(1));
+                if heard.len() < DHT_BUCKET_LEN || heard.contains(&key) {
+                    heard.insert(key);
+                    self.hear(key, addr, hop.saturating_add(1), *from);
+                }
             }
         }
     }
@@ -195,21 +283,30 @@ impl Lookup {
     /// The hop of the node whose query ended; `None` if none was open.
     fn end_query(&mut self, from: &NodeKey, state: State) -> Option<u32> {
         let place = self.places.get(from)?;
-        match self.candidates.get_mut(place) {
-            Some(candidate) if candidate.is_asked() => {
-                candidate.state = state;
-                self.asked = self.asked.saturating_sub(1);
-                Some(candidate.hop)
-            }
-            Some(_) | None => None,
+        let candidate = self.candidates.get_mut(place)?;
+        if !candidate.is_asked() {
+            return None;
         }
+        candidate.state = state;
+        self.asked = self.asked.saturating_sub(1);
+        let was_slow = core::mem::replace(&mut candidate.slow, false);
+        for namer in &candidate.namers {
+            let credit = self.credits.entry(*namer).or_default();
+            credit.vain -= u32::from(was_slow);
+            credit.vain += u32::from(state == State::Failed);
+            credit.answered += u32::from(state == State::Answered);
+        }
+        Some(candidate.hop)
     }
 
-    fn hear(&mut self, key: NodeKey, addr: PeerAddr, hop: u32) {
+    fn hear(&mut self, key: NodeKey, addr: PeerAddr, hop: u32, namer: NodeKey) {
         let place = self.places.get(&key);
         let Some(known) = place.and_then(|place| self.candidates.get_mut(place)) else {
-            return self.meet(Contact::new(key, Vec::from([addr])), hop);
+            return self.meet(Contact::new(key, Vec::from([addr])), hop, Some(namer));
         };
+        if known.state == State::Heard {
+            known.is_named_by(namer, &self.credits);
+        }
         match known.state {
             State::Heard => {
                 known.contact.add_addrs([addr]);
@@ -226,7 +323,7 @@ impl Lookup {
     }
 
     /// A node not heard of before.
-    fn meet(&mut self, contact: Contact, hop: u32) {
+    fn meet(&mut self, contact: Contact, hop: u32, namer: Option<NodeKey>) {
         if contact.id == self.own {
             return;
         }
@@ -238,22 +335,25 @@ impl Lookup {
             state,
             hop,
             lost: false,
+            slow: false,
+            namers: namer.into_iter().collect(),
         };
         self.candidates.insert(place, candidate);
         self.forget_farthest();
     }
 
-    /// Stay within the bound. A node that was asked stays, its query will end.
+    /// Stay within the bound: those go first who are doubted. A node that was asked stays, its query will end.
     fn forget_farthest(&mut self) {
         if self.candidates.len() <= LOOKUP_CANDIDATES_MAX {
             return;
         }
-        let mut farthest = self
-            .candidates
-            .iter()
-            .rev()
-            .filter(|(_, candidate)| !candidate.is_asked());
-        let place = farthest.next().map(|(place, _)| *place);
+        let farthest = || {
+            let candidates = self.candidates.iter().rev();
+            candidates.filter(|(_, candidate)| !candidate.is_asked())
+        };
+        let mut doubted = farthest().filter(|(_, candidate)| self.is_doubted(candidate));
+        let place = doubted.next().or_else(|| farthest().next());
+        let place = place.map(|(place, _)| *place);
         if let Some(forgotten) = place.and_then(|place| self.candidates.remove(&place)) {
             self.places.remove(&forgotten.contact.key);
         }
@@ -261,6 +361,20 @@ impl Lookup {
 }
 
 impl Candidate {
+    /// Somebody names it as well. Who is doubted makes room for others.
+    fn is_named_by(&mut self, namer: NodeKey, credits: &BTreeMap<NodeKey, Credit>) {
+        if self.namers.is_empty() || self.namers.contains(&namer) {
+            return;
+        }
+        if self.namers.len() < NAMERS_MAX {
+            return self.namers.push(namer);
+        }
+        let is_spent = |namer: &&mut NodeKey| credits.get(namer).is_some_and(|c| c.is_spent());
+        if let Some(spent) = self.namers.iter_mut().find(is_spent) {
+            *spent = namer;
+        }
+    }
+
     fn is_asked(&self) -> bool {
         matches!(self.state, State::Asked(_))
     }
@@ -293,6 +407,11 @@ impl Lookup {
         broken.at_most(
             "queries of a lookup",
             self.queries as usize,
+            LOOKUP_QUERIES_MAX as usize,
+        );
+        broken.at_most(
+            "nodes that named others",
+            self.credits.len(),
             LOOKUP_QUERIES_MAX as usize,
         );
         let open = self.asked as usize;
@@ -483,6 +602,37 @@ mod tests {
             "{missed} of {}",
             10 * DHT_BUCKET_LEN
         );
+    }
+
+    // A quarter of the nodes name none but made-up ones, all of them closest to the target: everybody else is found, and
+    // few of those that are not there are asked.
+    #[test]
+    fn liars_hide_nobody() {
+        for seed in 0..10 {
+            let mut rng = Rng::new(&[seed; 32], "lookup");
+            let network = Network::new(100, &mut rng);
+            let target = target(&mut rng);
+            let liars: BTreeSet<NodeKey> = network.contacts[75..].iter().map(|c| c.key).collect();
+            let seeds = network.contacts.iter().skip(60).take(20).cloned();
+            let mut lookup = Lookup::new(OWN, target, seeds.collect());
+            let mut vain = 0;
+            while let Next::Query(asked) = lookup.next(Time(0)) {
+                if liars.contains(&asked.key) {
+                    let mut made_up: Vec<Contact> = (0..200).map(|_| contact(&mut rng)).collect();
+                    made_up.sort_by_cached_key(|at| Distance::between(&at.id, &target));
+                    lookup.on_reply(&asked.key, named(&made_up));
+                } else if let Some(table) = network.tables.get(&asked.key) {
+                    let honest = table.closest(&target, DHT_BUCKET_LEN);
+                    lookup.on_reply(&asked.key, named(honest));
+                } else {
+                    vain += 1;
+                    lookup.on_failure(&asked.key);
+                }
+            }
+            let found = lookup.closest();
+            assert_eq!(keys(&found), network.closest(&target, &BTreeSet::new()));
+            assert!(vain <= 50, "{vain} asked in vain");
+        }
     }
 
     // Whoever always names nodes that are closer still is not asked for ever.
