@@ -489,11 +489,11 @@ impl Node {
         cx!(self).answer(ticket, Answer::Ack);
     }
 
-    /// Sessions end that nobody has a use for.
-    fn part(&mut self, idle: Vec<NodeKey>, most: usize) {
-        let mut unneeded = Vec::new();
-        unneeded.extend(idle.into_iter().filter(|peer| !self.needs(peer)).take(most));
-        for peer in unneeded {
+    /// Sessions end that nobody has a use for, those with contacts of the DHT last.
+    fn part(&mut self, mut idle: Vec<NodeKey>, most: usize) {
+        idle.retain(|peer| !self.needs(peer));
+        idle.sort_by_cached_key(|peer| self.dht.knows(peer));
+        for peer in idle.into_iter().take(most) {
             self.peers.part(cx!(self), peer);
         }
     }

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::search::{Ask, Search, Then};
 use super::storing::Storing;
 use super::values::{Meta, Values};
-use super::{Contact, Inserted, RoutingTable};
+use super::{Contact, Inserted, Place, RoutingTable};
 use crate::cx::{CallError, ConnectError, Cx, Outcome};
 use crate::id::{ContentId, DhtKey, NodeId, NodeKey};
 use crate::keys::Keys;
@@ -35,7 +35,7 @@ const JOIN_AFTER: Duration = Duration::from_secs(1);
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
 const STALE_BUCKET: Duration = Duration::from_secs(1800);
 /// A contact of a full bucket that was not seen for so long is asked whether it is there before others are turned away.
-const STALE_CONTACT: Duration = Duration::from_secs(1800);
+const STALE_CONTACT: Duration = Duration::from_secs(7200);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
 const REPUBLISH_EVERY: Duration = Duration::from_secs(60);
 /// Values that nobody stored for so long are stored by us, a few at a time.
@@ -151,26 +151,40 @@ impl Dht {
 
     /// A peer says that it listens there. It is to be reached if that would make it a contact.
     pub(crate) fn candidate(&mut self, cx: &mut Cx<'_>, contact: Contact) {
-        if self.table.wants(&contact, cx.now.mono, STALE_CONTACT) {
+        if self.has_place(cx, &contact) {
             cx.wish(Wish::Probe(contact.addrs));
         }
     }
 
     /// A peer was reached at its addresses.
     pub(crate) fn add_contact(&mut self, cx: &mut Cx<'_>, contact: Contact) {
-        if !self.table.wants(&contact, cx.now.mono, STALE_CONTACT) {
+        if !self.has_place(cx, &contact) {
             return;
         }
         let was_empty = self.table.is_empty();
-        match self.table.insert(contact.clone(), cx.now.mono) {
-            Inserted::Added if was_empty => {
-                self.timers
-                    .set(Timer::Join, cx.now.mono + self.rng.jitter(JOIN_AFTER));
+        if self.table.insert(contact, cx.now.mono) == Inserted::Added && was_empty {
+            self.timers
+                .set(Timer::Join, cx.now.mono + self.rng.jitter(JOIN_AFTER));
+        }
+    }
+
+    /// Whether the table has a place for a contact. Where it is unsure, whoever may have left is asked first.
+    fn has_place(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> bool {
+        let now = cx.now.mono;
+        loop {
+            let stalest = match self.table.place_for(contact, now, STALE_CONTACT) {
+                Place::Free => return true,
+                Place::None => return false,
+                Place::Unsure { stalest } => stalest,
+            };
+            let session = cx.roster.session(&stalest);
+            let heard = session.map(|session| session.heard);
+            let heard = heard.filter(|heard| now.since(*heard) < STALE_CONTACT);
+            if !heard.is_some_and(|heard| self.table.heard(&stalest, heard)) {
+                let evict = Tag::Evict(contact.clone());
+                cx.call(stalest, Request::Ping, QUERY_TIME, evict);
+                return false;
             }
-            Inserted::Full { stalest } => {
-                cx.call(stalest, Request::Ping, QUERY_TIME, Tag::Evict(contact));
-            }
-            Inserted::Added | Inserted::Refreshed | Inserted::Crowded | Inserted::Own => {}
         }
     }
 
@@ -189,6 +203,11 @@ impl Dht {
     /// The peer's last session ended.
     pub(crate) fn on_down(&mut self, _cx: &mut Cx<'_>, peer: NodeKey) {
         self.table.doubt(&peer);
+    }
+
+    /// Whether the peer is in the routing table.
+    pub(crate) fn knows(&self, peer: &NodeKey) -> bool {
+        self.table.contains(peer)
     }
 
     /// Whether the peer's session is kept although it is idle.
@@ -262,7 +281,7 @@ impl Dht {
                 }
                 Err(error) if is_gone(&error) => {
                     self.table.remove(&from);
-                    self.table.insert(newcomer, cx.now.mono);
+                    self.candidate(cx, newcomer);
                 }
                 Err(_) => {}
             },

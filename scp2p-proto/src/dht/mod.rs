@@ -15,4 +15,4 @@ mod values;
 pub(crate) use component::{Dht, Tag};
 pub use distance::Distance;
 pub use lookup::{Lookup, Next};
-pub use table::{Contact, Inserted, RoutingTable};
+pub use table::{Contact, Inserted, Place, RoutingTable};

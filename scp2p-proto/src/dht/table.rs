@@ -72,6 +72,20 @@ pub enum Inserted {
     Own,
 }
 
+/// Whether a bucket has a place for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It has one, or the contact is in it.
+    Free,
+    /// It is full, but this contact may have left: if it does not answer, its place is free.
+    Unsure {
+        /// Who is to be asked.
+        stalest: NodeKey,
+    },
+    /// It is full of others who are there, or has enough contacts of its network, or the contact is this node itself.
+    None,
+}
+
 /// Contacts in buckets by the number of leading bits that their ids share with the own one.
 ///
 /// A bucket holds 20 contacts, at most two of any IPv4 /24 or IPv6 /48 (loopback, link-local and private
@@ -129,7 +143,9 @@ impl RoutingTable {
         if bucket.entries.len() >= DHT_BUCKET_LEN
             && let Some(stalest) = bucket.stalest()
         {
-            return Inserted::Full { stalest };
+            return Inserted::Full {
+                stalest: stalest.contact.key,
+            };
         }
         bucket.quiet = 0;
         bucket.entries.push(Entry {
@@ -140,22 +156,28 @@ impl RoutingTable {
         Inserted::Added
     }
 
-    /// Whether a contact would get in at `now`: its bucket has room for it, or is full of others of whom one may have
-    /// left, as it failed or was not seen for `stale_after`.
-    pub fn wants(&self, contact: &Contact, now: Time, stale_after: Duration) -> bool {
+    /// Whether there is a place for a contact at `now`, where others may have left who failed or were not seen for
+    /// `stale_after`.
+    pub fn place_for(&self, contact: &Contact, now: Time, stale_after: Duration) -> Place {
         let Some(index) = self.bucket_of(&contact.id) else {
-            return false;
+            return Place::None;
         };
         let Some(bucket) = self.buckets.get(&index) else {
-            return true;
+            return Place::Free;
         };
-        let may_be_gone =
-            |entry: &Entry| entry.failures > 0 || now.since(entry.seen) >= stale_after;
+        if bucket.is_crowded_for(contact) {
+            return Place::None;
+        }
         let is_known = |entry: &Entry| entry.contact.key == contact.key;
-        let has_room = bucket.entries.len() < DHT_BUCKET_LEN
-            || bucket.entries.iter().any(is_known)
-            || bucket.entries.iter().any(may_be_gone);
-        has_room && !bucket.is_crowded_for(contact)
+        if bucket.entries.len() < DHT_BUCKET_LEN || bucket.entries.iter().any(is_known) {
+            return Place::Free;
+        }
+        let may_be_gone =
+            |entry: &&Entry| entry.failures > 0 || now.since(entry.seen) >= stale_after;
+        let stalest = bucket.stalest().filter(may_be_gone);
+        stalest.map_or(Place::None, |entry| Place::Unsure {
+            stalest: entry.contact.key,
+        })
     }
 
     /// A contact has answered at `now`. False if it is not in the table.
@@ -164,6 +186,16 @@ impl RoutingTable {
             return false;
         };
         entry.refresh(Vec::new(), now);
+        true
+    }
+
+    /// A contact's session was alive at `at`. False if it is not in the table or has failed, which that does not undo.
+    pub fn heard(&mut self, key: &NodeKey, at: Time) -> bool {
+        let entry = self.entry_mut(key).filter(|entry| entry.failures == 0);
+        let Some(entry) = entry else {
+            return false;
+        };
+        entry.seen = entry.seen.max(at);
         true
     }
 
@@ -328,12 +360,9 @@ impl RoutingTable {
 }
 
 impl Bucket {
-    fn stalest(&self) -> Option<NodeKey> {
-        let stalest = self
-            .entries
-            .iter()
-            .min_by_key(|entry| (core::cmp::Reverse(entry.failures), entry.seen))?;
-        Some(stalest.contact.key)
+    fn stalest(&self) -> Option<&Entry> {
+        let by_doubt = |entry: &&Entry| (core::cmp::Reverse(entry.failures), entry.seen);
+        self.entries.iter().min_by_key(by_doubt)
     }
 
     /// Whether one of the contact's networks has its share of the other contacts already.
@@ -455,7 +484,7 @@ impl RoutingTable {
 
 #[cfg(test)]
 mod tests {
-    use super::{Contact, Distance, ID_BITS, Inserted, Rng, RoutingTable};
+    use super::{Contact, Distance, ID_BITS, Inserted, Place, Rng, RoutingTable};
     use crate::id::{NodeId, NodeKey};
     use crate::io::Transport;
     use crate::limits::{CONTACT_ADDRS_MAX, DHT_BUCKET_LEN};
@@ -490,13 +519,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bucket_wants_another_only_if_one_of_its_may_be_gone() {
+    fn a_full_bucket_has_a_place_for_another_only_where_one_of_its_may_be_gone() {
         const STALE: Duration = Duration::from_secs(1800);
         let mut table = RoutingTable::new(OWN);
         for n in 0..DHT_BUCKET_LEN {
             let ip = alloc::format!("5.5.{n}.1");
             let contact = contact(0, n, &ip);
-            assert!(table.wants(&contact, Time(n as u64), STALE));
+            let place = table.place_for(&contact, Time(n as u64), STALE);
+            assert_eq!(place, Place::Free);
             table.insert(contact, Time(n as u64));
         }
         let (newcomer, other_bucket) = (
@@ -505,11 +535,20 @@ mod tests {
         );
         let known = contact(0, 3, "5.5.3.1");
         let soon = Time(DHT_BUCKET_LEN as u64);
-        assert!(!table.wants(&newcomer, soon, STALE));
-        assert!(table.wants(&known, soon, STALE) && table.wants(&other_bucket, soon, STALE));
-        assert!(table.wants(&newcomer, Time(0) + STALE, STALE));
+        assert_eq!(table.place_for(&newcomer, soon, STALE), Place::None);
+        for contact in [&known, &other_bucket] {
+            assert_eq!(table.place_for(contact, soon, STALE), Place::Free);
+        }
+        let of = |n: usize| Place::Unsure {
+            stalest: contact(0, n, "5.5.5.5").key,
+        };
+        assert_eq!(
+            table.place_for(&newcomer, Time(0) + STALE, STALE),
+            of(0),
+            "unseen for longest"
+        );
         table.doubt(&known.key);
-        assert!(table.wants(&newcomer, soon, STALE));
+        assert_eq!(table.place_for(&newcomer, soon, STALE), of(3), "in doubt");
     }
 
     #[test]

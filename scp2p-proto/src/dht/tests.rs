@@ -23,7 +23,7 @@ use crate::storage::{Load, Loaded, RowOp, Saved, StoreError, Table};
 use crate::time::{Now, Time, UnixTime};
 use crate::view::Stats;
 use crate::wire::{Answer, PeerAddr, Request, StoreRecord};
-use crate::wish::Want;
+use crate::wish::{Want, Wish};
 
 const PEER: NodeKey = NodeKey([9; 32]);
 
@@ -38,6 +38,8 @@ struct Bench {
     loads: VecDeque<(Bytes, cx::Tag)>,
     calls: VecDeque<(NodeKey, Request, cx::Tag)>,
     replies: Vec<Result<Answer, String>>,
+    /// Where peers are to be tried.
+    probes: Vec<PeerAddr>,
     /// How many lookups and stores of siblings ended.
     ended: usize,
 }
@@ -61,6 +63,7 @@ impl Bench {
             loads: VecDeque::new(),
             calls: VecDeque::new(),
             replies: Vec::new(),
+            probes: Vec::new(),
             ended: 0,
         }
     }
@@ -89,6 +92,7 @@ impl Bench {
                 Act::Answer(_, answer) => self.replies.push(Ok(answer)),
                 Act::Refuse(_, text) => self.replies.push(Err(text)),
                 Act::Outcome(..) => self.ended += 1,
+                Act::Wish(Wish::Probe(addrs)) => self.probes.extend(addrs),
                 Act::Load(..)
                 | Act::Write(..)
                 | Act::Release(_)
@@ -375,25 +379,74 @@ fn a_contact_makes_room_only_if_it_is_gone() {
         (CallError::Connect(ConnectError::Busy), true),
         (CallError::Refused { rate_limited: true }, true),
     ] {
-        let mut bench = Bench::new();
-        let near = |bench: &Bench, key: NodeKey| {
-            let addrs = bench.dht.closest_addrs(&key.node_id());
-            addrs.contains(&addr(key))
-        };
-        // Half of all keys fall into the farthest bucket, so it is full soon.
-        let mut newcomer = PEER;
-        let mut keys = (1..).map(|n| NodeKey([n; 32]));
-        while newcomer == PEER || near(&bench, newcomer) {
-            newcomer = keys.next().expect("a bucket is full before keys end");
-            bench.add_contact(newcomer);
-        }
+        let (mut bench, newcomer) = with_a_full_bucket();
         assert!(bench.calls.is_empty(), "all were seen lately");
-        bench.now.mono = bench.now.mono + Duration::from_secs(1800);
+        bench.now.mono = bench.now.mono + STALE;
         bench.add_contact(newcomer);
         let stalest = bench.calls[0].0;
         bench.end_calls(&Err(error));
-        assert_eq!(near(&bench, stalest), stays);
-        assert_eq!(near(&bench, newcomer), !stays);
+        assert_eq!(is_contact(&bench, stalest), stays);
+        assert_eq!(bench.probes == [addr(newcomer)], !stays);
+    }
+}
+
+/// Nobody is dialled only to be turned away.
+#[test]
+fn who_would_not_become_a_contact_is_not_probed() {
+    let (mut bench, newcomer) = with_a_full_bucket();
+    let offer = |bench: &mut Bench, key: NodeKey| {
+        let contact = Contact::new(key, [addr(key)].into());
+        bench.act(|dht, cx| dht.candidate(cx, contact));
+    };
+    offer(&mut bench, newcomer);
+    assert!(bench.probes.is_empty() && bench.calls.is_empty(), "no room");
+    bench.now.mono = bench.now.mono + STALE;
+    offer(&mut bench, newcomer);
+    let stalest = bench.calls[0].0;
+    assert!(bench.probes.is_empty(), "there may be room");
+    bench.end_calls(&Err(CallError::TimedOut));
+    assert_eq!(bench.probes, [addr(newcomer)], "there is");
+    assert!(!is_contact(&bench, stalest));
+}
+
+#[test]
+fn contacts_that_are_connected_are_there_if_their_sessions_are_alive() {
+    for (heard_after, answered, is_there) in [
+        (Duration::from_secs(1), true, true),
+        (Duration::ZERO, true, false),
+        (STALE, false, false),
+    ] {
+        let (mut bench, newcomer) = with_a_full_bucket();
+        let heard = bench.now.mono + heard_after;
+        bench.now.mono = bench.now.mono + STALE;
+        for key in (1..newcomer.0[0]).map(|n| NodeKey([n; 32])) {
+            let session = Session::dialled(LinkId(0), Some(1), heard);
+            bench.roster.add(key, session);
+            if !answered {
+                bench.act(|dht, cx| dht.drop_contact(cx, key));
+            }
+        }
+        bench.add_contact(newcomer);
+        assert_eq!(bench.calls.is_empty(), is_there);
+    }
+}
+
+const STALE: Duration = Duration::from_secs(2 * 3600);
+
+fn is_contact(bench: &Bench, key: NodeKey) -> bool {
+    bench.dht.knows(&key)
+}
+
+/// And one for whom it has no room: half of all keys fall into the farthest bucket, so it is full soon.
+fn with_a_full_bucket() -> (Bench, NodeKey) {
+    let mut bench = Bench::new();
+    let mut keys = (1..).map(|n| NodeKey([n; 32]));
+    loop {
+        let newcomer = keys.next().expect("a bucket is full before keys end");
+        bench.add_contact(newcomer);
+        if !is_contact(&bench, newcomer) {
+            return (bench, newcomer);
+        }
     }
 }
 

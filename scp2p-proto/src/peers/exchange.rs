@@ -108,8 +108,11 @@ impl Peers {
             .book
             .peer(&peer)
             .is_some_and(|record| record.reached_since(since).any(|known| *known == addr));
+        if fresh {
+            return self.contact(cx, peer);
+        }
         let under_way = self.probes.values().any(|(_, probed)| *probed == addr);
-        if fresh || under_way || self.probes.len() >= PROBES_MAX {
+        if under_way || self.probes.len() >= PROBES_MAX {
             return;
         }
         let link = self.dials.fresh_link();
