@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{ANSWER_TIME, PING_AFTER, Peers, QUIET_ROUND, ROUND, Tag, Timer, is_dialable};
+use super::{
+    ANSWER_TIME, PING_AFTER, PING_AFTER_MAX, Peers, QUIET_ROUND, ROUND, Tag, Timer, is_dialable,
+};
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::dht::Contact;
@@ -11,7 +13,7 @@ use crate::id::NodeKey;
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
 use crate::planted::{self, Bug};
-use crate::session::{DialPlan, Ticket};
+use crate::session::{DialPlan, Session, Ticket};
 use crate::time::{Time, UnixTime};
 use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
 use crate::wish::Wish;
@@ -159,8 +161,10 @@ impl Peers {
         let callable = sessions.filter(|(_, session)| session.is_callable());
         let connected: Vec<(NodeKey, bool)> = callable
             .map(|(peer, session)| {
-                let silent = cx.now.mono.since(session.heard) > PING_AFTER;
-                (*peer, silent && session.level.is_some())
+                (
+                    *peer,
+                    session.level.is_some() && is_to_ping(session, cx.now.mono),
+                )
             })
             .collect();
         let is_enough = connected.len() >= wanted(cx.config);
@@ -228,6 +232,12 @@ impl Peers {
         let addrs = others.flat_map(|(_, record)| record.reached_since(since));
         addrs.take(most).cloned().collect()
     }
+}
+
+/// The longer a session has stood, the longer it will, so the more rarely it is pinged.
+fn is_to_ping(session: &Session, now: Time) -> bool {
+    let age = now.since(session.since);
+    now.since(session.heard) > (age / 4).clamp(PING_AFTER, PING_AFTER_MAX)
 }
 
 /// Below so many sessions more are looked for.

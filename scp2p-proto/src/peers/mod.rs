@@ -42,9 +42,10 @@ use crate::wish::{Conduct, Wish};
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
 const ROUND: Duration = Duration::from_secs(20);
 const QUIET_ROUND: Duration = Duration::from_secs(60);
-/// A session that was silent for so long is pinged: transports notice by themselves when a peer's computer is gone, so
-/// this is for a program that hangs.
+/// A session that was silent for so long, or up to so long if it has stood for long, is pinged: transports notice by
+/// themselves when a peer's computer is gone, so this is for a program that hangs.
 const PING_AFTER: Duration = Duration::from_secs(300);
+const PING_AFTER_MAX: Duration = Duration::from_secs(1800);
 /// A session that was silent for so long is closed when a call over it is not answered in time.
 const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
