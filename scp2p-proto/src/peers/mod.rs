@@ -462,7 +462,11 @@ impl Peers {
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
                 self.own.vote(from, observed.ip, cx.now.mono);
-                self.show_own_addrs(cx);
+                // One more vote for the address that has most changes nothing.
+                let first = cx.roster.own_addrs.first();
+                if first.is_none_or(|first| first.ip != observed.ip) {
+                    self.show_own_addrs(cx);
+                }
             }
             (Tag::Pinged(since), Answer::Ack) => {
                 self.rtts.insert(from, cx.now.mono.since(since));
