@@ -2,6 +2,7 @@
 
 mod clock;
 mod digest;
+mod groups;
 mod host;
 mod links;
 mod oracle;

@@ -9,6 +9,7 @@ use scp2p_proto::time::{Now, Time};
 use scp2p_proto::view::{Cause, DownloadState, LookupKind, Subject};
 
 use super::World;
+use super::groups::Groups;
 use super::workload::{Begun, ShareName, Wanted};
 use crate::id::HostId;
 use crate::report::{Spread, VIOLATIONS_MAX, Violation};
@@ -328,9 +329,10 @@ impl World<'_> {
         for (host, peer) in self.oracle.pairs.clone() {
             self.judge_pair(host, peer);
         }
-        let newest = self.newest(&core);
+        let groups = self.groups();
+        let newest = self.newest(&core, &groups);
         for host in &core {
-            self.judge_subscriptions(*host, &newest);
+            self.judge_subscriptions(*host, groups.of(*host), &newest);
             self.judge_wishes(*host);
             self.judge_scores(*host);
         }
@@ -360,7 +362,12 @@ impl World<'_> {
         }
     }
 
-    fn judge_subscriptions(&mut self, host: HostId, newest: &BTreeMap<ShareId, u64>) {
+    fn judge_subscriptions(
+        &mut self,
+        host: HostId,
+        group: HostId,
+        newest: &BTreeMap<(HostId, ShareId), u64>,
+    ) {
         let Some(node) = self.hosts[host.index()].node() else {
             return self.violate("core hosts run in the end", &[host], String::new());
         };
@@ -370,7 +377,7 @@ impl World<'_> {
             if share.is_some_and(|share| share.unpublished) {
                 continue;
             }
-            let newest = newest.get(&view.id).copied().unwrap_or(0);
+            let newest = newest.get(&(group, view.id)).copied().unwrap_or(0);
             if view.seq < newest {
                 let why = self.why(host, Subject::Subscription(view.id));
                 let what = format!("{} is at {}, not {newest}: {why}", view.id, view.seq);
@@ -381,17 +388,17 @@ impl World<'_> {
         }
     }
 
-    /// The newest revision of each share that a core host has.
-    fn newest(&self, core: &[HostId]) -> BTreeMap<ShareId, u64> {
+    /// The newest revision of each share that a core host of a group has.
+    fn newest(&self, core: &[HostId], groups: &Groups) -> BTreeMap<(HostId, ShareId), u64> {
         let mut newest = BTreeMap::new();
-        for node in core
-            .iter()
-            .filter_map(|host| self.hosts[host.index()].node())
-        {
+        for host in core {
+            let Some(node) = self.hosts[host.index()].node() else {
+                continue;
+            };
             let own = node.shares().into_iter().map(|view| (view.id, view.seq));
             let followed = node.subscriptions().into_iter();
             for (share, seq) in own.chain(followed.map(|view| (view.id, view.seq))) {
-                let known = newest.entry(share).or_insert(0);
+                let known = newest.entry((groups.of(*host), share)).or_insert(0);
                 *known = seq.max(*known);
             }
         }
