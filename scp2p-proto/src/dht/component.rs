@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::search::{Ask, Search, Then};
 use super::storing::Storing;
 use super::values::{Meta, Values};
-use super::{Contact, Inserted, Place, RoutingTable};
+use super::{Contact, Freshness, Inserted, Place, RoutingTable};
 use crate::cx::{CallError, ConnectError, Cx, Outcome};
 use crate::id::{ContentId, DhtKey, NodeId, NodeKey};
 use crate::keys::Keys;
@@ -33,7 +33,10 @@ const QUERY_TIME: Duration = Duration::from_secs(3);
 /// How soon after the first contact the nodes around us are looked for.
 const JOIN_AFTER: Duration = Duration::from_secs(1);
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
-const STALE_BUCKET: Duration = Duration::from_secs(1800);
+const FRESHNESS: Freshness = Freshness {
+    bucket: Duration::from_secs(1800),
+    contact: STALE_CONTACT,
+};
 /// A contact of a full bucket that was not seen for so long is asked whether it is there before others are turned away.
 const STALE_CONTACT: Duration = Duration::from_secs(7200);
 const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
@@ -378,9 +381,11 @@ impl Dht {
         for contact in self.table.doubted(DOUBTED_MAX) {
             cx.call(contact, Request::Ping, QUERY_TIME, Tag::Doubted);
         }
-        if let Some(bucket) = self.table.stale_bucket(cx.now.mono, STALE_BUCKET) {
-            self.table.refreshed(bucket, cx.now.mono);
-            let target = self.table.random_target_in(bucket, &mut self.rng);
+        for (peer, session) in cx.roster.iter() {
+            self.table.heard(peer, session.heard);
+        }
+        let target = self.table.to_refresh(cx.now.mono, FRESHNESS, &mut self.rng);
+        if let Some(target) = target {
             self.search(cx, DhtKey([0; 32]), target, Then::Refresh);
         }
     }

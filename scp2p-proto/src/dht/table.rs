@@ -6,17 +6,14 @@ use core::time::Duration;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::distance::{Distance, ID_BITS};
+use super::distance::Distance;
 use crate::id::{NodeId, NodeKey};
 use crate::limits::{CONTACT_ADDRS_MAX, DHT_BUCKET_LEN, DHT_NETWORK_MAX};
-use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::PeerAddr;
 
 /// Failures in a row after which a contact is forgotten.
 const FAILURES_MAX: u8 = 2;
-/// A bucket in which nobody comes or goes is refreshed up to two to this power times as rarely.
-const QUIET_MAX: u32 = 3;
 
 /// A node of the DHT and where it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,25 +90,25 @@ pub enum Place {
 /// replaced: the longer a node has been there, the longer it will stay.
 #[derive(Debug, Clone)]
 pub struct RoutingTable {
-    own: NodeId,
-    buckets: BTreeMap<u32, Bucket>,
+    pub(super) own: NodeId,
+    pub(super) buckets: BTreeMap<u32, Bucket>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Bucket {
-    entries: Vec<Entry>,
+pub(super) struct Bucket {
+    pub(super) entries: Vec<Entry>,
     /// When a lookup for the bucket's sake was made last.
-    refreshed: Option<Time>,
+    pub(super) refreshed: Option<Time>,
     /// How many of these were made since anybody came or may have gone.
-    quiet: u32,
+    pub(super) quiet: u32,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
-    contact: Contact,
-    seen: Time,
+pub(super) struct Entry {
+    pub(super) contact: Contact,
+    pub(super) seen: Time,
     /// In a row.
-    failures: u8,
+    pub(super) failures: u8,
 }
 
 impl RoutingTable {
@@ -172,9 +169,8 @@ impl RoutingTable {
         if bucket.entries.len() < DHT_BUCKET_LEN || bucket.entries.iter().any(is_known) {
             return Place::Free;
         }
-        let may_be_gone =
-            |entry: &&Entry| entry.failures > 0 || now.since(entry.seen) >= stale_after;
-        let stalest = bucket.stalest().filter(may_be_gone);
+        let stalest = bucket.stalest();
+        let stalest = stalest.filter(|entry| entry.may_be_gone(now, stale_after));
         stalest.map_or(Place::None, |entry| Place::Unsure {
             stalest: entry.contact.key,
         })
@@ -263,55 +259,6 @@ impl RoutingTable {
         closest_of(sound, target, n)
     }
 
-    /// A bucket that a lookup of [`RoutingTable::random_target_in`] should refresh: one for whose sake none was made
-    /// for `older_than`, twice as long for each one after the first, up to three, made since anybody of the bucket came or
-    /// may have gone. Buckets closer than the closest contact are left to lookups of the own id.
-    pub fn stale_bucket(&self, now: Time, older_than: Duration) -> Option<u32> {
-        let (deepest, _) = self
-            .buckets
-            .iter()
-            .rev()
-            .find(|(_, bucket)| !bucket.entries.is_empty())?;
-        let refreshed = |index: &u32| self.buckets.get(index).and_then(|bucket| bucket.refreshed);
-        let is_stale = |index: &u32| {
-            let bucket = self.buckets.get(index);
-            let quiet = bucket.map_or(0, |bucket| bucket.quiet);
-            let enough = older_than.saturating_mul(1 << quiet.saturating_sub(1).min(QUIET_MAX));
-            refreshed(index).is_none_or(|at| now.since(at) >= enough)
-        };
-        (0..=*deepest).filter(is_stale).min_by_key(refreshed)
-    }
-
-    /// A lookup for the sake of this bucket was made at `now`.
-    pub fn refreshed(&mut self, bucket: u32, now: Time) {
-        if bucket < ID_BITS {
-            let bucket = self.buckets.entry(bucket).or_default();
-            bucket.quiet = bucket.quiet.saturating_add(1);
-            bucket.refreshed = Some(now);
-        }
-    }
-
-    /// A random id that belongs into this bucket.
-    pub fn random_target_in(&self, bucket: u32, rng: &mut Rng) -> NodeId {
-        let mut random = [0; NodeId::LEN];
-        rng.fill(&mut random);
-        let mut target = self.own;
-        for ((index, byte), random) in (0u32..).zip(target.0.iter_mut()).zip(random) {
-            // Bits before the bucket's are the own ones, its bit is not, those behind are random.
-            let before = bucket.saturating_sub(index * 8);
-            *byte = match before {
-                8.. => *byte,
-                _ if index * 8 > bucket => random,
-                _ => {
-                    let bit = 0x80 >> before;
-                    let behind = bit - 1;
-                    ((*byte ^ bit) & !behind) | (random & behind)
-                }
-            };
-        }
-        target
-    }
-
     /// How many contacts there are.
     pub fn len(&self) -> usize {
         self.buckets
@@ -387,6 +334,11 @@ impl Bucket {
 }
 
 impl Entry {
+    /// Whether it failed or was not seen for `stale_after`.
+    pub(super) fn may_be_gone(&self, now: Time, stale_after: Duration) -> bool {
+        self.failures > 0 || now.since(self.seen) >= stale_after
+    }
+
     /// Newer addresses come first, older ones stay as long as there is room.
     fn refresh(&mut self, addrs: Vec<PeerAddr>, now: Time) {
         let older = core::mem::take(&mut self.contact.addrs);
@@ -483,8 +435,8 @@ impl RoutingTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Contact, Distance, ID_BITS, Inserted, Place, Rng, RoutingTable};
+pub(super) mod tests {
+    use super::{Contact, Distance, Inserted, Place, RoutingTable};
     use crate::id::{NodeId, NodeKey};
     use crate::io::Transport;
     use crate::limits::{CONTACT_ADDRS_MAX, DHT_BUCKET_LEN};
@@ -497,7 +449,7 @@ mod tests {
     use proptest::collection::vec as vec_of;
     use proptest::prelude::*;
 
-    const OWN: NodeId = NodeId([0; 20]);
+    pub const OWN: NodeId = NodeId([0; 20]);
 
     fn addr(ip: &str) -> PeerAddr {
         let ip: IpAddr = ip.parse().expect(ip);
@@ -511,7 +463,7 @@ mod tests {
     }
 
     /// The `n`th of the contacts whose ids share exactly `prefix` bits with the own id.
-    fn contact(prefix: u32, n: usize, ip: &str) -> Contact {
+    pub fn contact(prefix: u32, n: usize, ip: &str) -> Contact {
         let keys = (0u32..).map(|n| NodeKey(*blake3::hash(&n.to_le_bytes()).as_bytes()));
         let mut fitting = keys
             .filter(|key| Distance::between(&key.node_id(), &OWN).common_prefix() == Some(prefix));
@@ -688,62 +640,7 @@ mod tests {
         );
     }
 
-    #[test]
-    fn buckets_are_refreshed_in_turn() {
-        let hour = Duration::from_secs(3600);
-        let mut table = RoutingTable::new(OWN);
-        assert_eq!(table.stale_bucket(Time(0), hour), None);
-        table.insert(contact(2, 0, "10.0.0.1"), Time(0));
-        for bucket in 0..3 {
-            assert_eq!(
-                table.stale_bucket(Time(u64::from(bucket)), hour),
-                Some(bucket)
-            );
-            table.refreshed(bucket, Time(u64::from(bucket)));
-        }
-        assert_eq!(table.stale_bucket(Time(3), hour), None);
-        assert_eq!(table.stale_bucket(Time(0) + hour, hour), Some(0));
-        table.refreshed(ID_BITS, Time(0));
-        table.assert_sound();
-    }
-
-    #[test]
-    fn a_bucket_is_refreshed_ever_more_rarely_while_nobody_comes_or_goes() {
-        let hour = Duration::from_secs(3600);
-        let mut table = RoutingTable::new(OWN);
-        table.insert(contact(0, 0, "10.0.0.1"), Time(0));
-        let mut now = Time(0);
-        for hours in [1, 2, 4, 8, 8] {
-            table.refreshed(0, now);
-            let due = now + hour * hours;
-            assert_eq!(table.stale_bucket(Time(due.0 - 1), hour), None);
-            assert_eq!(table.stale_bucket(due, hour), Some(0));
-            now = due;
-        }
-        let changes: [fn(&mut RoutingTable); 2] = [
-            |table| table.doubt(&contact(0, 0, "10.0.0.1").key),
-            |table| {
-                table.insert(contact(0, 1, "10.0.0.1"), Time(0));
-            },
-        ];
-        for change in changes {
-            table.refreshed(0, now);
-            table.refreshed(0, now);
-            assert_eq!(table.stale_bucket(now + hour, hour), None);
-            change(&mut table);
-            assert_eq!(table.stale_bucket(now + hour, hour), Some(0));
-        }
-    }
-
     proptest! {
-        // A random target of a bucket belongs into that bucket, whatever the own id.
-        #[test]
-        fn targets_lie_in_their_bucket(own: [u8; 20], bucket in 0..ID_BITS, seed: [u8; 32]) {
-            let table = RoutingTable::new(NodeId(own));
-            let target = table.random_target_in(bucket, &mut Rng::new(&seed, "target"));
-            prop_assert_eq!(Distance::between(&target, &NodeId(own)).common_prefix(), Some(bucket));
-        }
-
         // Whatever happens to a table, its invariants hold, and the closest contacts are the closest of those that did
         // not fail lately, and then of the others.
         #[test]

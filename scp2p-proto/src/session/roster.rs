@@ -74,11 +74,7 @@ impl Session {
 impl Roster {
     /// The session that carries our calls to this peer, or else one that it opened.
     pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {
-        let sessions = self.sessions.get(peer)?;
-        sessions
-            .iter()
-            .find(|session| session.is_callable())
-            .or(sessions.first())
+        carrier(self.sessions.get(peer)?)
     }
 
     /// Whether calls to this peer can be sent now.
@@ -101,9 +97,8 @@ impl Roster {
 
     /// Every connected peer once, by key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
-        self.sessions
-            .keys()
-            .filter_map(|key| Some((key, self.session(key)?)))
+        let sessions = self.sessions.iter();
+        sessions.filter_map(|(key, sessions)| Some((key, carrier(sessions)?)))
     }
 
     /// Whether a session is up on this link.
@@ -175,6 +170,12 @@ impl Roster {
             .iter_mut()
             .find(|session| session.link == link)
     }
+}
+
+/// Of the sessions with a peer, that which carries our calls, or else the oldest.
+fn carrier(sessions: &[Session]) -> Option<&Session> {
+    let mut callable = sessions.iter().filter(|session| session.is_callable());
+    callable.next().or(sessions.first())
 }
 
 #[cfg(any(test, feature = "check"))]
