@@ -32,3 +32,18 @@ fn a_share_is_found_days_after_its_last_revision() {
         subscriptions.first().is_some_and(|view| view.seq == 1)
     });
 }
+
+#[test]
+fn a_contact_that_left_and_dials_us_is_one_again() {
+    let mut world = World::new();
+    let stays = world.add(&[]);
+    let returns = world.add(&[stays]);
+    let contacts = |world: &World| world.node(stays).status().contacts;
+    world.until("the peer is reached where it listens", |world| {
+        contacts(world) == 1
+    });
+    world.kill(returns);
+    world.until("the peer is forgotten", |world| contacts(world) == 0);
+    world.start(returns);
+    world.until("the peer is a contact", |world| contacts(world) == 1);
+}
