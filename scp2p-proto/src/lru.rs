@@ -98,8 +98,10 @@ impl<K: Ord + Clone, V> Lru<K, V> {
 impl<K: Ord + Clone, V> Lru<K, V> {
     pub(crate) fn check(&self, what: &str, broken: &mut crate::check::Broken) {
         broken.at_most(what, self.entries.len(), self.capacity);
-        let ordered = |(key, (used, _)): (&K, &(u64, V))| self.order.get(used) == Some(key);
-        let is_whole = self.order.len() == self.entries.len() && self.entries.iter().all(ordered);
+        let entries = self.entries.iter();
+        let mut by_use: alloc::vec::Vec<_> = entries.map(|(key, (used, _))| (used, key)).collect();
+        by_use.sort_unstable();
+        let is_whole = self.order.iter().eq(by_use);
         broken.unless(is_whole, || {
             alloc::format!("{what}: the order of use is not that of the entries")
         });

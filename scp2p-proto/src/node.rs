@@ -628,7 +628,9 @@ impl Node {
             }
             Wish::Offered(contents) => self.dht.offered(&contents),
             Wish::Withdrawn(contents) => self.dht.withdrawn(&contents),
-            Wish::Heard(addrs) => self.peers.take_offer(cx, addrs),
+            Wish::Heard(addrs) => {
+                self.peers.take_offer(cx, addrs);
+            }
             Wish::Download(download) => self.transfers.download(cx, *download),
             Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
             Wish::Serving(share) => self.catalogs.on_serving(cx, share),

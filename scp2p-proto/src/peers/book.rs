@@ -83,8 +83,9 @@ impl Book {
         *self.entry(key) = record;
     }
 
-    /// Somebody says that this peer is there. Reached addresses are never displaced.
-    pub(super) fn heard_of(&mut self, key: NodeKey, addr: PeerAddr) {
+    /// Somebody says that this peer is there. Reached addresses are never displaced. True if it was not known.
+    pub(super) fn heard_of(&mut self, key: NodeKey, addr: PeerAddr) -> bool {
+        let is_new = !self.peers.contains_key(&key);
         let record = self.entry(key);
         let known = record.addrs.iter().any(|known| known.addr == addr);
         if !known && record.addrs.len() < BOOK_ADDRS_MAX {
@@ -93,6 +94,7 @@ impl Book {
                 reached: None,
             });
         }
+        is_new
     }
 
     /// The peer answered at this address.

@@ -2,9 +2,11 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::{
-    ANSWER_TIME, PING_AFTER, PING_AFTER_MAX, Peers, QUIET_ROUND, ROUND, Tag, Timer, is_dialable,
+    ANSWER_TIME, EXCHANGE_PAUSE_MAX, PING_AFTER, PING_AFTER_MAX, Peers, QUIET_ROUND, ROUND, Tag,
+    Timer, is_dialable,
 };
 use crate::config::Config;
 use crate::cx::Cx;
@@ -135,17 +137,26 @@ impl Peers {
         );
     }
 
-    /// Notes what others say of third peers: places to try, not to hand on.
-    pub(crate) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) {
+    /// Notes what others say of third peers: places to try, not to hand on. True if one of them was not known.
+    pub(crate) fn take_offer(&mut self, cx: &mut Cx<'_>, offered: Vec<PeerAddr>) -> bool {
         let own = cx.keys.public();
+        let mut is_news = false;
         for addr in offered.into_iter().take(PEX_SAMPLE_MAX) {
             let Some(key) = addr.key.filter(|key| *key != own) else {
                 continue;
             };
             if self.is_place_to_try(cx, &addr) {
-                self.book.heard_of(key, addr);
+                is_news |= self.book.heard_of(key, addr);
             }
         }
+        is_news
+    }
+
+    /// Peers that we asked for. While nobody of them is new, others are asked ever more rarely.
+    pub(super) fn on_exchanged(&mut self, cx: &mut Cx<'_>, peers: Vec<PeerAddr>) {
+        let longer = (self.exchange_pause * 2).clamp(QUIET_ROUND, EXCHANGE_PAUSE_MAX);
+        let is_news = self.take_offer(cx, peers);
+        self.exchange_pause = if is_news { Duration::ZERO } else { longer };
     }
 
     /// Whether an address that somebody names may be dialled.
@@ -181,7 +192,11 @@ impl Peers {
         if !is_enough {
             self.find_more(cx);
         }
-        self.exchange(cx, &connected);
+        let is_paused = is_enough && cx.now.mono.since(self.exchanged) < self.exchange_pause;
+        if !is_paused {
+            self.exchanged = cx.now.mono;
+            self.exchange(cx, &connected);
+        }
         self.part_idle(cx);
     }
 

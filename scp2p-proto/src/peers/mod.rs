@@ -42,6 +42,8 @@ use crate::wish::{Conduct, Wish};
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
 const ROUND: Duration = Duration::from_secs(20);
 const QUIET_ROUND: Duration = Duration::from_secs(60);
+/// With enough sessions peers are exchanged only so often at least while nobody new is named.
+const EXCHANGE_PAUSE_MAX: Duration = Duration::from_secs(480);
 /// A session that was silent for so long, or up to so long if it has stood for long, is pinged: transports notice by
 /// themselves when a peer's computer is gone, so this is for a program that hangs.
 const PING_AFTER: Duration = Duration::from_secs(300);
@@ -92,6 +94,9 @@ pub(crate) struct Peers {
     unparted: BTreeMap<NodeKey, Time>,
     timers: Timers<Timer>,
     dials_failed: u64,
+    /// When peers were exchanged last, and how long it is not done again.
+    exchanged: Time,
+    exchange_pause: Duration,
 }
 
 /// A peer that could not be reached.
@@ -116,6 +121,8 @@ impl Peers {
             unparted: BTreeMap::new(),
             timers: Timers::default(),
             dials_failed: 0,
+            exchanged: now.mono,
+            exchange_pause: Duration::ZERO,
         };
         for (table, key, value) in &saved.rows {
             match table {
@@ -471,7 +478,7 @@ impl Peers {
             (Tag::Pinged(since), Answer::Ack) => {
                 self.rtts.insert(from, cx.now.mono.since(since));
             }
-            (Tag::Exchanged, Answer::Peers(peers)) => self.take_offer(cx, peers),
+            (Tag::Exchanged, Answer::Peers(peers)) => self.on_exchanged(cx, peers),
             (Tag::Parting, Answer::Ack) => self.may_part(cx, from),
             (Tag::Greeted | Tag::Pinged(_) | Tag::Exchanged | Tag::Offered | Tag::Parting, _) => {}
         }
