@@ -218,3 +218,49 @@ share = "notes"
 files = 1
 bytes = 1000
 "#;
+
+/// A catalog of thousands of files is followed, searched and downloaded like a small one.
+#[test]
+fn a_large_catalog() {
+    let report = clean(&Scenario::parse(LARGE_CATALOG).expect("a scenario"));
+    assert_eq!((report.downloads, report.download_ms.len()), (1, 1));
+}
+
+const LARGE_CATALOG: &str = r#"
+seed = 1
+length = "10m"
+heal = "5m"
+[[hosts]]
+name = "hub"
+[[hosts]]
+name = "author"
+bootstrap = ["hub"]
+[[hosts]]
+name = "reader"
+bootstrap = ["hub"]
+[[events]]
+at = "5s"
+host = "author"
+do = "publish"
+share = "letters"
+files = 3000
+bytes = 100
+[[events]]
+at = "10s"
+host = "reader"
+do = "subscribe"
+to = "author"
+share = "letters"
+[[events]]
+at = "1m"
+host = "reader"
+do = "search"
+to = "author"
+share = "letters"
+[[events]]
+at = "2m"
+host = "reader"
+do = "get"
+to = "author"
+share = "letters"
+"#;
