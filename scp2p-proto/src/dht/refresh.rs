@@ -18,7 +18,7 @@ pub struct Freshness {
     /// After this a bucket is refreshed again, after twice as long for each time, up to three, since anybody of it
     /// came or may have gone.
     pub bucket: Duration,
-    /// Who was not seen for so long may be gone. A full bucket is not refreshed before anybody of it may be.
+    /// Who was not seen for so long may be gone. A full bucket is not refreshed by itself before anybody of it may be.
     pub contact: Duration,
 }
 
@@ -63,7 +63,7 @@ impl RoutingTable {
         };
         let bucket = self.buckets.get(&index);
         let is_full = bucket.is_some_and(|bucket| bucket.entries.len() >= DHT_BUCKET_LEN);
-        if is_full && !bucket.is_some_and(may_be_gone) {
+        if index < near && is_full && !bucket.is_some_and(may_be_gone) {
             return false;
         }
         let quiet = self.looked_up_for(index, near).map(|bucket| bucket.quiet);
@@ -179,6 +179,13 @@ mod tests {
         assert_eq!(to_refresh(&mut table, Time(0)), Some(None));
         assert_eq!(to_refresh(&mut table, Time(1)), None);
         assert_eq!(to_refresh(&mut table, Time(0) + HOUR), Some(None));
+    }
+
+    // There may be closer ones, whom only a lookup of the own id finds.
+    #[test]
+    fn the_own_id_is_looked_up_although_the_closest_bucket_is_full() {
+        let mut table = table((0..DHT_BUCKET_LEN).map(|n| (0, n)));
+        assert_eq!(to_refresh(&mut table, Time(0)), Some(None));
     }
 
     #[test]
