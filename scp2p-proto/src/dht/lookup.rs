@@ -307,11 +307,9 @@ impl Lookup {
         let Some(known) = place.and_then(|place| self.candidates.get_mut(place)) else {
             return self.meet(Contact::new(key, Vec::from([addr])), hop, Some(namer));
         };
-        if known.state == State::Heard {
-            known.is_named_by(namer, &self.credits);
-        }
         match known.state {
             State::Heard => {
+                known.is_named_by(namer, &self.credits);
                 known.contact.add_addrs([addr]);
             }
             // Whoever named it first may have lied about where it is. Since
