@@ -10,7 +10,7 @@ use scp2p_proto::Node;
 use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
 use scp2p_proto::id::LinkId;
-use scp2p_proto::io::{Input, Lane, LinkEvent, LinkInfo, Output, Transport};
+use scp2p_proto::io::{HostEvent, Input, Lane, LinkEvent, LinkInfo, Output, Transport};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{LINKS_MAX, STRANGERS_MAX};
 use scp2p_proto::session::{Initiator, Params};
@@ -176,6 +176,30 @@ fn a_peer_that_vanished_and_came_back_need_not_wait() {
             }
         }
     }
+}
+
+/// A session may end with the address that it went out from, and nothing tells but silence.
+#[test]
+fn a_node_that_moved_finds_out_at_once_who_is_still_there() {
+    let mut world = World::new();
+    let one = world.add(&[]);
+    let two = world.add(&[one]);
+    let three = world.add(&[two]);
+    world.tell(two, HostEvent::Addresses(vec![ip(two)]));
+    world.until("both sessions", |world| {
+        world.node(two).status().connected == 2
+    });
+    world.pass(Duration::from_secs(1));
+    world.vanish(one);
+    world.tell(two, HostEvent::Addresses(vec![ip(two), ip(7)]));
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.node(two).status().connected, 2, "one more address");
+    world.tell(two, HostEvent::Addresses(vec![ip(7)]));
+    world.pass(Duration::from_secs(4));
+    let peers = world.node(two).peers();
+    let connected = peers.iter().filter(|peer| peer.session.is_some());
+    let connected: Vec<_> = connected.map(|peer| peer.key).collect();
+    assert_eq!(connected, [world.key(three)]);
 }
 
 /// Strangers who say nothing push out each other, the longest silent first, and never

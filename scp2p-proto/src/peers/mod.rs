@@ -52,6 +52,8 @@ const PING_AFTER_MAX: Duration = Duration::from_secs(1800);
 const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// A session that is silent for so long after the host moved or was asleep is closed.
+const STILL_THERE_TIME: Duration = Duration::from_secs(3);
 /// The first wait after a peer could not be reached; it doubles up to the other.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -94,6 +96,8 @@ pub(crate) struct Peers {
     unparted: BTreeMap<NodeKey, Time>,
     timers: Timers<Timer>,
     dials_failed: u64,
+    /// When the host moved or awoke last: sessions that were not heard since may be dead.
+    unsettled: Time,
     /// When peers were exchanged last, and how long it is not done again.
     exchanged: Time,
     exchange_pause: Duration,
@@ -121,6 +125,7 @@ impl Peers {
             unparted: BTreeMap::new(),
             timers: Timers::default(),
             dials_failed: 0,
+            unsettled: now.mono,
             exchanged: now.mono,
             exchange_pause: Duration::ZERO,
         };
@@ -345,16 +350,7 @@ impl Peers {
             cx.wish(Wish::Hub(peer));
         }
         if ours {
-            let listening = Listening {
-                quic_port: cx.config.quic_port,
-                tcp_port: cx.config.tcp_port,
-            };
-            cx.call(
-                peer,
-                Request::Listening(listening),
-                ANSWER_TIME,
-                Tag::Greeted,
-            );
+            greet(cx, peer, ANSWER_TIME);
         } else if !session.inbound && !cx.roster.own_addrs.is_empty() {
             // The only way to become known to a deployed peer.
             let own = cx.roster.own_addrs.clone();
@@ -426,7 +422,8 @@ impl Peers {
     pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.book.judge(peer, Conduct::Slow, cx.now.unix);
         for session in cx.roster.all(&peer).to_vec() {
-            if cx.now.mono.since(session.heard) > SILENT {
+            let is_silent = cx.now.mono.since(session.heard) > SILENT;
+            if is_silent || session.heard < self.unsettled {
                 cx.close(session.link, CloseCode::Done);
             }
         }
@@ -435,24 +432,29 @@ impl Peers {
     pub(crate) fn on_host(&mut self, cx: &mut Cx<'_>, event: HostEvent) {
         match event {
             HostEvent::Addresses(ips) => {
-                self.own.set_interfaces(ips);
+                if self.own.set_interfaces(ips) {
+                    self.unsettle(cx);
+                }
                 self.show_own_addrs(cx);
             }
             HostEvent::Resumed => {
-                self.back_off = Lru::new(BOOK_PEERS_MAX);
-                let peers: Vec<NodeKey> = cx
-                    .roster
-                    .iter()
-                    .filter(|(key, _)| cx.roster.is_ours(key))
-                    .map(|(key, _)| *key)
-                    .collect();
-                for peer in peers {
-                    cx.call(peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
-                }
+                self.unsettle(cx);
                 for number in self.bootstraps.unconnected() {
                     self.timers.set(Timer::Bootstrap(number), cx.now.mono);
                 }
             }
+        }
+    }
+
+    /// The host is elsewhere, or was away: who is still there is found out, and told where we are. Who could not be
+    /// reached may be now.
+    fn unsettle(&mut self, cx: &mut Cx<'_>) {
+        self.unsettled = cx.now.mono;
+        self.back_off = Lru::new(BOOK_PEERS_MAX);
+        let peers = cx.roster.iter().map(|(peer, _)| *peer);
+        let ours: Vec<NodeKey> = peers.filter(|peer| cx.roster.is_ours(peer)).collect();
+        for peer in ours {
+            greet(cx, peer, STILL_THERE_TIME);
         }
     }
 
@@ -583,6 +585,15 @@ impl Peers {
         }
         self.book.insert(key, record);
     }
+}
+
+/// Tells a peer of ours where we listen; it answers where it sees us.
+fn greet(cx: &mut Cx<'_>, peer: NodeKey, within: Duration) {
+    let listening = Listening {
+        quic_port: cx.config.quic_port,
+        tcp_port: cx.config.tcp_port,
+    };
+    cx.call(peer, Request::Listening(listening), within, Tag::Greeted);
 }
 
 /// Tells of a peer that was refused for the safety of the session.

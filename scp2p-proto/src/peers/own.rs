@@ -63,8 +63,14 @@ impl OwnAddrs {
         }
     }
 
-    pub(super) fn set_interfaces(&mut self, ips: Vec<IpAddr>) {
-        self.interfaces = ips;
+    /// Whether an address is gone. What peers saw before is then worth nothing.
+    pub(super) fn set_interfaces(&mut self, ips: Vec<IpAddr>) -> bool {
+        let mut before = core::mem::replace(&mut self.interfaces, ips).into_iter();
+        let is_gone = before.any(|ip| !self.interfaces.contains(&ip));
+        if is_gone {
+            self.votes = Lru::new(VOTES_MAX);
+        }
+        is_gone
     }
 
     /// Our addresses, the best first. Listeners bound to certain addresses are at those; else the

@@ -16,7 +16,8 @@ use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{LinkId, LoadId, NodeKey, OpId};
 use scp2p_proto::io::{
-    Dial, DialError, Host, Input, Lane, LinkError, LinkEvent, LinkInfo, Output, Transport,
+    Dial, DialError, Host, HostEvent, Input, Lane, LinkError, LinkEvent, LinkInfo, Output,
+    Transport,
 };
 use scp2p_proto::keys::Keys;
 use scp2p_proto::storage::Load;
@@ -247,6 +248,11 @@ impl World {
         let op = OpId(self.next_op);
         self.push(number, Duration::ZERO, Input::Command(op, command));
         op
+    }
+
+    /// Something happens to a node's host.
+    pub fn tell(&mut self, number: usize, event: HostEvent) {
+        self.push(number, Duration::ZERO, Input::Host(event));
     }
 
     /// Lets time pass until something holds, at most two virtual minutes.
