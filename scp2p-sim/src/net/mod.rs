@@ -389,7 +389,8 @@ impl Network {
         self.hosts.get(&host).is_some_and(|host| host.paused)
     }
 
-    fn clogged(&self, host: HostId) -> Time {
+    /// Until when packets from and to a host are held up, or were.
+    pub fn clogged(&self, host: HostId) -> Time {
         self.hosts
             .get(&host)
             .map_or(Time::default(), |host| host.clogged)

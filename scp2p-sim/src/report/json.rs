@@ -37,6 +37,7 @@ struct Summary {
     violations: u64,
     lookups: u64,
     lookups_found: u64,
+    lookups_cut_off: u64,
     lookup_ms: Percentiles,
     lookup_hops: Percentiles,
     update_ms: Percentiles,
@@ -62,7 +63,7 @@ impl Report {
     /// - `"sample"`, for each moment: `at_us`, microseconds since the start, and the fields of [`Sample`];
     /// - `"violation"`, for each that was kept: `at_us` and the fields of [`Violation`];
     /// - `"summary"`, the last: `hosts`, `villains`, `length_us`, `heal_us`, `digest` (64 hex digits), `steps`, `violations` (in all), `lookups`, `lookups_found`,
-    ///   `downloads`, `downloads_done`, and as objects `{count, min, p50, p95, p99, max}`, with null where nothing was counted: `lookup_ms`, `lookup_hops`,
+    ///   `lookups_cut_off`, `downloads`, `downloads_done`, and as objects `{count, min, p50, p95, p99, max}`, with null where nothing was counted: `lookup_ms`, `lookup_hops`,
     ///   `update_ms`, `download_ms`, `host_bytes` (sent and received by a host).
     ///
     /// # Errors
@@ -106,6 +107,7 @@ impl Report {
             violations: self.violations_total,
             lookups: self.lookups,
             lookups_found: self.lookups_found,
+            lookups_cut_off: self.lookups_cut_off,
             lookup_ms: Percentiles::of(&self.lookup_ms),
             lookup_hops: Percentiles::of(&self.lookup_hops),
             update_ms: Percentiles::of(&self.update_ms),

@@ -38,8 +38,10 @@ pub struct Report {
     pub samples: Vec<Sample>,
     /// Lookups in the DHT that found what they were for, or everybody near it.
     pub lookups_found: u64,
-    /// Lookups that ended.
+    /// Lookups that ended, without those of [`Report::lookups_cut_off`].
     pub lookups: u64,
+    /// Lookups that nobody answered, by hosts that a partition or a clog cut off from all others meanwhile.
+    pub lookups_cut_off: u64,
     /// How long lookups took, in milliseconds.
     pub lookup_ms: Spread,
     /// From asker to answer: how many nodes one learned of the next.
@@ -215,6 +217,7 @@ mod samples {
             samples: Vec::new(),
             lookups_found: 0,
             lookups: 0,
+            lookups_cut_off: 0,
             lookup_ms: Spread::default(),
             lookup_hops: Spread::default(),
             update_ms: Spread::default(),
@@ -253,6 +256,7 @@ mod samples {
         }
         report.lookups = SAMPLES_MAX * 7;
         report.lookups_found = report.lookups - SAMPLES_MAX / 10;
+        report.lookups_cut_off = 3;
         report.downloads = SAMPLES_MAX / 5;
         for at in 0..500 {
             report.lookup_ms.push(50 + at * at / 40);

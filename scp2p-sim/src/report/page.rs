@@ -60,7 +60,7 @@ impl Report {
             (
                 "Lookups done",
                 or_dash(amount::percent(self.lookups_found, self.lookups)),
-                format!("of {}", amount::number(self.lookups)),
+                format!("of {}{}", amount::number(self.lookups), self.cut_off_text()),
             ),
             tile("Lookup time", &self.lookup_ms, amount::millis),
             tile("Hops of a lookup", &self.lookup_hops, amount::number),

@@ -65,10 +65,19 @@ impl Report {
         match amount::percent(self.lookups_found, self.lookups) {
             None => "none".to_owned(),
             Some(percent) => format!(
-                "{percent} of {} succeeded, {}",
+                "{percent} of {} succeeded{}, {}",
                 amount::number(self.lookups),
+                self.cut_off_text(),
                 middle_and_extreme(&self.lookup_ms, amount::millis)
             ),
+        }
+    }
+
+    /// How many more lookups there were of hosts that were cut off.
+    pub(super) fn cut_off_text(&self) -> String {
+        match self.lookups_cut_off {
+            0 => String::new(),
+            lookups => format!(" (and {} cut off)", amount::number(lookups)),
         }
     }
 
@@ -156,7 +165,7 @@ mod tests {
         let text = samples::full(50).text();
         for line in [
             "seed 1: 50 hosts (10 villains) for 1h, faults until 50m",
-            "  lookups    98.57 % of 1\u{202f}680 succeeded, p50 1.6 s, p95 5.6 s",
+            "  lookups    98.57 % of 1\u{202f}680 succeeded (and 3 cut off), p50 1.6 s, p95 5.6 s",
             "  hops       p50 2, p95 5",
             "  updates    500 arrived, p50 7.9 s, p95 53.4 s",
             "  downloads  40 of 48 done, p50 34.4 s, p95 2 min",

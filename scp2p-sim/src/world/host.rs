@@ -45,6 +45,8 @@ pub(super) struct Host {
     pub(super) asleep: Option<Vec<Input>>,
     /// When it wakes up, if it sleeps.
     pub(super) sleeps_until: Time,
+    /// Until when a partition from all others lasts, or lasted.
+    pub(super) parted: Option<Time>,
     /// When the store is done with the commits that it has.
     pub(super) store_free: Time,
     /// The newest soft commit that is not durable yet.

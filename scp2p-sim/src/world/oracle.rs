@@ -47,6 +47,7 @@ pub(super) struct Oracle {
 pub(super) struct Lookups {
     pub(super) ended: u64,
     pub(super) found: u64,
+    pub(super) cut_off: u64,
     pub(super) took_ms: Spread,
     pub(super) hops: Spread,
 }
@@ -258,10 +259,10 @@ impl World<'_> {
     }
 
     /// Counts the lookups that ended since the last time. One that found nothing counts only if what it was after had
-    /// been announced for a while.
+    /// been announced for a while, and apart if the network had cut off whoever asked.
     pub(super) fn collect_lookups(&mut self) {
-        let since = Time(self.oracle.counted_at.0.saturating_sub(ANNOUNCED.0));
-        self.oracle.counted_at = self.now;
+        let counted_at = std::mem::replace(&mut self.oracle.counted_at, self.now);
+        let since = Time(counted_at.0.saturating_sub(ANNOUNCED.0));
         for host in &self.hosts {
             let Some(node) = host.node() else {
                 continue;
@@ -286,6 +287,12 @@ impl World<'_> {
                     | LookupKind::Refresh => false,
                 };
                 if is_early && !lookup.found {
+                    continue;
+                }
+                let begun = Time(counted_at.0.saturating_sub(lookup.took.as_micros() as u64));
+                let is_cut_off = host.parted.max(Some(self.network.clogged(host.id))) > Some(begun);
+                if !lookup.found && lookup.answers == 0 && is_cut_off {
+                    self.lookups.cut_off += 1;
                     continue;
                 }
                 self.lookups.ended += 1;

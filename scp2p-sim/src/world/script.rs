@@ -3,6 +3,7 @@
 use scp2p_proto::command::Command;
 use scp2p_proto::io::{HostEvent, Input, Transport};
 use scp2p_proto::keys::Keys;
+use scp2p_proto::time::Time;
 use scp2p_proto::wire::BootstrapAddr;
 
 use super::host::Note;
@@ -18,6 +19,8 @@ const PAIRS_PER_HOST: u64 = 4;
 /// Endpoints that translators gave a peer, of those that it is looked for at: a node takes 64 bootstrap addresses in all,
 /// and a translator that maps each flow anew gives hundreds.
 const FACES_MAX: usize = 4;
+/// The end of a partition that is not known yet.
+const UNTIL_HEALED: Time = Time(u64::MAX);
 
 impl World<'_> {
     /// An event of the scenario happens.
@@ -46,10 +49,13 @@ impl World<'_> {
             Action::Suspend { span } => self.suspend(host, *span),
             Action::ClockStep { secs } => self.hosts[host.index()].clock.step(*secs),
             Action::Partition { from, one_way } => {
+                if from.is_empty() {
+                    self.hosts[host.index()].parted = Some(UNTIL_HEALED);
+                }
                 let others = self.others(host, from);
                 self.network.partition(self.now, host, &others, *one_way);
             }
-            Action::Heal => self.network.heal(self.now, host),
+            Action::Heal => self.heal_host(host),
             Action::Clog { span } => {
                 let until = self.now + span.duration();
                 self.network.clog(self.now, host, until);
@@ -77,6 +83,12 @@ impl World<'_> {
             Action::Cancel => self.cancel(host),
         }
         self.network_effects();
+    }
+
+    fn heal_host(&mut self, host: HostId) {
+        self.network.heal(self.now, host);
+        let parted = &mut self.hosts[host.index()].parted;
+        *parted = parted.map(|until| until.min(self.now));
     }
 
     fn want_share(
@@ -226,7 +238,7 @@ impl World<'_> {
         self.network.calm();
         for number in 0..self.hosts.len() {
             let host = HostId(number as u32);
-            self.network.heal(self.now, host);
+            self.heal_host(host);
             self.hosts[number].disk.calm();
             if self.hosts[number].asleep.is_some() {
                 self.wake_up(host);
