@@ -173,20 +173,13 @@ impl Dht {
 
     /// Whether the table has a place for a contact. Where it is unsure, whoever may have left is asked first.
     fn has_place(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> bool {
-        let now = cx.now.mono;
-        loop {
-            let stalest = match self.table.place_for(contact, now, STALE_CONTACT) {
-                Place::Free => return true,
-                Place::None => return false,
-                Place::Unsure { stalest } => stalest,
-            };
-            let session = cx.roster.session(&stalest);
-            let heard = session.map(|session| session.heard);
-            let heard = heard.filter(|heard| now.since(*heard) < STALE_CONTACT);
-            if !heard.is_some_and(|heard| self.table.heard(&stalest, heard)) {
+        match self.table.place_for(contact, cx.now.mono, STALE_CONTACT) {
+            Place::Free => true,
+            Place::None => false,
+            Place::Unsure { stalest } => {
                 let evict = Tag::Evict(contact.clone());
                 cx.call(stalest, Request::Ping, QUERY_TIME, evict);
-                return false;
+                false
             }
         }
     }

@@ -185,14 +185,12 @@ impl RoutingTable {
         true
     }
 
-    /// A contact's session was alive at `at`. False if it is not in the table or has failed, which that does not undo.
-    pub fn heard(&mut self, key: &NodeKey, at: Time) -> bool {
+    /// A contact's session was alive at `at`, which undoes no failure.
+    pub fn heard(&mut self, key: &NodeKey, at: Time) {
         let entry = self.entry_mut(key).filter(|entry| entry.failures == 0);
-        let Some(entry) = entry else {
-            return false;
-        };
-        entry.seen = entry.seen.max(at);
-        true
+        if let Some(entry) = entry {
+            entry.seen = entry.seen.max(at);
+        }
     }
 
     /// A contact could not be reached or did not answer. True if it was forgotten for that:
