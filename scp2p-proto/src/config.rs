@@ -35,12 +35,38 @@ pub struct Config {
     pub uploads_per_peer_max: u32,
     /// Files downloaded at a time.
     pub files_at_once_max: u32,
+    /// Whether and how far this node relays for others; then [`Config::capabilities`] must say so too.
+    pub relay: Option<RelayLimits>,
     /// Sessions kept although they are of no use at the time. More make a lookup cheaper, each costs some kilobytes
     /// here and more in the transport.
     pub sessions_kept: u32,
     /// The deliberate bug that the node has, if any.
     #[cfg(feature = "planted")]
     pub planted: Option<Bug>,
+}
+
+/// What a relay gives to others (SPECIFICATION §11.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Circuits at a time.
+    pub circuits_max: u32,
+    /// Circuits at a time that one client has an end of.
+    pub circuits_per_client_max: u32,
+    /// Places at a time for clients at one address.
+    pub reservations_per_ip_max: u32,
+    /// A circuit through which nothing goes for so long ends.
+    pub idle_time: Duration,
+}
+
+impl Default for RelayLimits {
+    fn default() -> RelayLimits {
+        RelayLimits {
+            circuits_max: 64,
+            circuits_per_client_max: 16,
+            reservations_per_ip_max: 8,
+            idle_time: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Config {
@@ -57,6 +83,7 @@ impl Default for Config {
             item_records_max: 64,
             uploads_per_peer_max: 4,
             files_at_once_max: 64,
+            relay: None,
             sessions_kept: 128,
             #[cfg(feature = "planted")]
             planted: None,

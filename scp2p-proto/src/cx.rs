@@ -11,17 +11,17 @@ use bytes::Bytes;
 use crate::command::{CommandError, Reply};
 use crate::config::Config;
 use crate::event::Event;
-use crate::id::{LinkId, NodeKey, OpId};
-use crate::io::{CloseCode, Dial, Lane};
+use crate::id::{CircuitId, LinkId, NodeKey, OpId};
+use crate::io::{CloseCode, Dial, Lane, LinkEvent};
 use crate::keys::Keys;
 use crate::session::{DialPlan, Roster, Ticket};
 use crate::storage::{
     Batch, IndexOp, Load, Loaded, PartRef, PieceWrite, RowOp, StoreError, Table, WriteError,
 };
 use crate::time::Now;
-use crate::wire::{Answer, PeerAddr, Request};
+use crate::wire::{Answer, CircuitFrame, PeerAddr, Request};
 use crate::wish::{Found, Wish};
-use crate::{catalogs, dht, peers, transfers};
+use crate::{catalogs, dht, peers, relay, transfers};
 
 /// The view and the means that a component gets with every call.
 pub(crate) struct Cx<'a> {
@@ -54,6 +54,17 @@ pub(crate) enum Act {
         request: Request,
         within: Duration,
         tag: Tag,
+    },
+    /// Something of a circuit, over the session of this link.
+    Circuit(LinkId, CircuitId, CircuitFrame),
+    /// What happened on a link that is a circuit, and which relay carries it if it is new.
+    Link(LinkId, Option<NodeKey>, LinkEvent),
+    /// Opens a link that is a circuit.
+    DialCircuit {
+        link: LinkId,
+        relay: NodeKey,
+        target: NodeKey,
+        plan: DialPlan,
     },
     Load(Load, Tag),
     Write(PieceWrite, Tag),
@@ -92,6 +103,7 @@ pub(crate) enum Tag {
     Dht(dht::Tag),
     Catalogs(catalogs::Tag),
     Transfers(transfers::Tag),
+    Relay(relay::Tag),
 }
 
 macro_rules! tag_from {
@@ -103,7 +115,7 @@ macro_rules! tag_from {
         }
     )*};
 }
-tag_from!(peers => Peers, dht => Dht, catalogs => Catalogs);
+tag_from!(peers => Peers, dht => Dht, catalogs => Catalogs, relay => Relay);
 
 /// How something asked for ended. Each call, load, write, commit, reach and lookup ends exactly once.
 #[derive(Debug)]
@@ -264,6 +276,37 @@ impl Cx<'_> {
     /// Opens a link; only Peers does. Ends with `on_link_failed`, `on_probed` or `on_up`.
     pub(crate) fn dial(&mut self, link: LinkId, dial: Dial, plan: DialPlan) {
         self.push(Act::Dial { link, dial, plan });
+    }
+
+    /// Opens a link that is a circuit to `target`; only Peers does. Ends like [`Cx::dial`].
+    pub(crate) fn dial_circuit(
+        &mut self,
+        link: LinkId,
+        relay: NodeKey,
+        target: NodeKey,
+        plan: DialPlan,
+    ) {
+        self.push(Act::DialCircuit {
+            link,
+            relay,
+            target,
+            plan,
+        });
+    }
+
+    /// Sends something of a circuit; only Relay does.
+    pub(crate) fn circuit(&mut self, link: LinkId, circuit: CircuitId, frame: CircuitFrame) {
+        self.push(Act::Circuit(link, circuit, frame));
+    }
+
+    /// Something happened on a link that is a circuit; only Relay says so.
+    pub(crate) fn link(&mut self, link: LinkId, event: LinkEvent) {
+        self.push(Act::Link(link, None, event));
+    }
+
+    /// A link that is a circuit is up; only Relay says so.
+    pub(crate) fn circuit_up(&mut self, link: LinkId, relay: NodeKey, event: LinkEvent) {
+        self.push(Act::Link(link, Some(relay), event));
     }
 
     /// Ends all calls that wait for a session with this peer; only Peers does.

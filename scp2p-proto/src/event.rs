@@ -7,6 +7,7 @@ use crate::id::{DownloadId, ManifestId, NodeKey, ShareId};
 use crate::io::Transport;
 use crate::path::RelPath;
 use crate::storage::LocalPath;
+use crate::view::Reachability;
 use core::net::SocketAddr;
 
 /// Something happened.
@@ -22,7 +23,11 @@ pub enum Event {
         remote: SocketAddr,
         /// Whether the session is bound to its TLS channel; false for deployed peers.
         bound: bool,
+        /// The relay that carries it.
+        via: Option<NodeKey>,
     },
+    /// Others can dial us, or can no longer.
+    Reachability(Reachability),
     /// The last session with a peer ended.
     PeerDisconnected {
         /// The peer.

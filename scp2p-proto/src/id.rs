@@ -166,10 +166,34 @@ macro_rules! number_id {
 }
 
 number_id!(
-    /// A link. Ids of accepted links are chosen by the driver and have bit 63 set,
-    /// ids of dialled links are chosen by the node and have it clear.
+    /// A link. Ids of accepted links are chosen by the driver and have bit 63 set and bit 62 clear, ids of dialled
+    /// links are chosen by the node and have both clear. The node gives ids with bit 62 set to its circuits, of which
+    /// drivers learn nothing.
     LinkId
 );
+
+impl LinkId {
+    const CIRCUIT: u64 = 1 << 62;
+
+    /// The link of a circuit, of which this is the number.
+    pub(crate) fn circuit(number: u64) -> LinkId {
+        LinkId(number | LinkId::CIRCUIT)
+    }
+
+    /// The link of a circuit that others opened.
+    pub(crate) fn accepted_circuit(number: u64) -> LinkId {
+        LinkId::circuit(number | 1 << 61)
+    }
+
+    pub(crate) fn is_circuit(self) -> bool {
+        self.0 & LinkId::CIRCUIT != 0
+    }
+}
+
+/// A circuit among those between a relay and one peer, chosen by the relay (SPECIFICATION §11.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CircuitId(pub u32);
+
 number_id!(
     /// A command of the local application, chosen by the driver, answered once.
     OpId

@@ -72,7 +72,9 @@ pub mod io;
 pub mod keys;
 pub mod limits;
 pub mod lru;
+mod netgroup;
 mod node;
+mod outbox;
 pub mod path;
 mod peers;
 mod pending;
@@ -81,6 +83,7 @@ pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
 pub mod record;
+mod relay;
 pub mod rng;
 pub mod session;
 pub mod storage;

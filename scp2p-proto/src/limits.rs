@@ -4,6 +4,31 @@ use core::time::Duration;
 
 /// Handshake frames, by SPECIFICATION §2.
 pub const HANDSHAKE_FRAME_MAX: u32 = 65_536;
+/// A sealed record of a circuit, by SPECIFICATION §11: enough that its envelope is nothing beside it, little enough that
+/// one circuit does not keep others waiting.
+pub const RECORD_MAX: usize = 65_536;
+/// What may be sent on a circuit before anything was granted, by SPECIFICATION §11: more than a handshake takes.
+pub const CIRCUIT_CREDIT_FIRST: u64 = 16_384;
+/// What a relay holds of a circuit in one direction at most: four records, so that one is on its way while others wait.
+pub const CIRCUIT_WINDOW: u64 = 4 * RECORD_MAX as u64;
+/// How much the end of a circuit queues of its own before it waits: as much as a relay holds.
+pub const CIRCUIT_ROOM: u32 = CIRCUIT_WINDOW as u32;
+/// Circuits that end here, of all relays together.
+pub const CIRCUITS_HERE_MAX: usize = 256;
+/// Peers remembered, for each transport, for having tried to dial us.
+pub const REACH_VOICES_MAX: usize = 5;
+/// Peers dialled at a time because they asked for it.
+pub const DIAL_BACKS_MAX: usize = 16;
+/// Addresses remembered as dialled lately because somebody there asked for it.
+pub const DIAL_BACK_PAUSES_MAX: usize = 1024;
+/// Places at relays that a node has which nobody can dial: with one dead and one busy there is still one.
+pub const PLACES_WANTED: usize = 3;
+/// Relays remembered for giving no place.
+pub const RELAYS_REFUSING_MAX: usize = 256;
+/// Reservations held for others: each is a session too.
+pub const RESERVATIONS_MAX: usize = 512;
+/// Circuits that wait for their other end to take them.
+pub const CONNECTS_MAX: usize = 256;
 /// Envelope frames, by SPECIFICATION §2.
 pub const FRAME_MAX: u32 = 2_097_152;
 /// Payloads, by SPECIFICATION §2.
@@ -110,7 +135,7 @@ pub const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
 pub const CROSSING_TIME: Duration = Duration::from_secs(2);
 /// Peers in the address book: some 200 bytes each; what was seen longest ago goes first.
 pub const BOOK_PEERS_MAX: usize = 4096;
-/// Addresses kept of one peer: two transports on two families, and as many that it moved from.
+/// Addresses kept of one peer: two transports on two families, as many that it moved from or places at relays.
 pub const BOOK_ADDRS_MAX: usize = 8;
 /// Bootstrap peers, configured and hinted at by links, that are kept connected.
 pub const BOOTSTRAPS_MAX: usize = 64;

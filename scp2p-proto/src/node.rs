@@ -14,11 +14,13 @@ use crate::cx::{Act, Acts, CallError, Cx, Outcome, Receipt, Tag};
 use crate::dht::Dht;
 use crate::event::Event;
 use crate::id::{CommitId, LinkId, NodeKey, OpId};
-use crate::io::{Input, Output};
+use crate::io::{Input, LinkEvent, Output};
 use crate::keys::Keys;
+use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::pending::{Call, CallId, Pending};
 use crate::planted::{self, Bug};
+use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::session::{SessionEvent, Sessions, Ticket};
 use crate::storage::{Batch, Saved, StoreError};
@@ -43,10 +45,11 @@ pub struct Node {
     dht: Dht,
     catalogs: Catalogs,
     transfers: Transfers,
+    relay: Relay,
     acts: Acts,
     heard: VecDeque<SessionEvent>,
     unsaved: Unsaved,
-    out: VecDeque<Output>,
+    out: Outbox,
     phase: Phase,
 }
 
@@ -65,6 +68,8 @@ pub enum Why {
     Catalogs,
     /// Downloads.
     Transfers,
+    /// Places at relays, and circuits that are idle.
+    Relay,
     /// Rows that could not be committed are tried again.
     Commit,
 }
@@ -102,12 +107,13 @@ impl Node {
             dht: Dht::new(&keys, rng("dht"), &saved, now),
             catalogs: Catalogs::new(&config, rng("catalogs"), &saved, now),
             transfers: Transfers::new(rng("transfers"), &saved, now),
+            relay: Relay::new(rng("relay")),
             config,
             keys,
             acts: Acts::default(),
             heard: VecDeque::new(),
             unsaved: Unsaved::default(),
-            out: VecDeque::new(),
+            out: Outbox::default(),
             phase: Phase::Running,
         };
         node.peers.start(cx!(node));
@@ -129,15 +135,7 @@ impl Node {
         match input {
             Input::Tick => {}
             Input::Command(op, command) => self.command(op, command),
-            Input::Link(link, event) => self.sessions.on_link(
-                self.now,
-                &self.keys,
-                &self.config,
-                link,
-                event,
-                &mut self.heard,
-                &mut self.out,
-            ),
+            Input::Link(link, event) => self.link(link, event),
             Input::Loaded(id, result) => {
                 if let Some(tag) = self.pending.end_load(id) {
                     self.outcome(tag, Outcome::Loaded(result));
@@ -177,6 +175,7 @@ impl Node {
             (self.dht.deadline(), Why::Dht),
             (self.catalogs.deadline(), Why::Catalogs),
             (self.transfers.deadline(), Why::Transfers),
+            (self.relay.deadline(), Why::Relay),
             (self.unsaved.deadline(), Why::Commit),
         ]
         .into_iter()
@@ -208,6 +207,7 @@ impl Node {
             downloaded: 0,
             uploaded: 0,
             addresses: self.sessions.roster().own_addrs.clone(),
+            reachability: self.peers.reachability(&self.config),
         };
         self.peers.fill_status(&mut status);
         self.dht.fill_status(&mut status);
@@ -341,6 +341,7 @@ impl Node {
         self.dht.on_time(cx!(self));
         self.catalogs.on_time(cx!(self));
         self.transfers.on_time(cx!(self));
+        self.relay.on_time(cx!(self));
     }
 
     /// Carries out what was asked for until nothing is left.
@@ -348,6 +349,8 @@ impl Node {
         loop {
             if let Some(event) = self.heard.pop_front() {
                 self.on_session(event);
+            } else if let Some((link, ask)) = self.out.pop_circuit() {
+                self.relay.on_ask(cx!(self), link, ask);
             } else if let Some(act) = self.acts.queue.pop_front() {
                 self.act(act);
             } else {
@@ -387,11 +390,15 @@ impl Node {
         match event {
             SessionEvent::Up { link, key } => self.up(link, key),
             SessionEvent::Down {
+                link,
                 key,
                 last,
                 parted,
                 lost,
-            } => self.down(key, last, parted, lost),
+            } => {
+                self.relay.on_down(cx!(self), link, key, last);
+                self.down(key, last, parted, lost);
+            }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
                 link,
@@ -414,8 +421,28 @@ impl Node {
                 envelope,
                 receipt,
             } => self.replied(call, &envelope, receipt),
-            SessionEvent::Room { key, link } => self.transfers.on_room(cx!(self), key, link),
+            SessionEvent::Circuit {
+                link,
+                circuit,
+                frame,
+            } => self.relay.on_frame(cx!(self), link, circuit, frame),
+            SessionEvent::Room { key, link } => {
+                self.transfers.on_room(cx!(self), key, link);
+                self.relay.on_room(cx!(self), link);
+            }
         }
+    }
+
+    fn link(&mut self, link: LinkId, event: LinkEvent) {
+        self.sessions.on_link(
+            self.now,
+            &self.keys,
+            &self.config,
+            link,
+            event,
+            &mut self.heard,
+            &mut self.out,
+        );
     }
 
     fn up(&mut self, link: LinkId, key: NodeKey) {
@@ -437,6 +464,7 @@ impl Node {
         self.dht.on_up(cx!(self), key);
         self.catalogs.on_up(cx!(self), key);
         self.transfers.on_up(cx!(self), key);
+        self.relay.on_up(cx!(self), key);
         if self.sessions.roster().is_callable(&key) {
             for call in self.pending.waiting(&key) {
                 self.send(call);
@@ -477,6 +505,7 @@ impl Node {
             || self.dht.needs(peer)
             || self.catalogs.needs(peer)
             || self.transfers.needs(peer)
+            || self.relay.needs(peer, self.sessions.roster())
     }
 
     /// A peer has no use for its session.
@@ -508,6 +537,7 @@ impl Node {
             Request::Ping => cx.answer(ticket, Answer::Ack),
             Request::Part => self.on_part(from, ticket),
             Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
+            Request::DialBack(listening) => self.peers.on_dial_back(cx, from, ticket, listening),
             Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
             Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
             Request::Store(record) => self.dht.on_store(cx, from, ticket, record),
@@ -537,6 +567,9 @@ impl Node {
                     .on_get_subtrees(cx, from, ticket, content, level, page);
             }
             Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
+            Request::Reserve => self.relay.on_reserve(cx, from, ticket),
+            Request::Connect(target) => self.relay.on_connect(cx, from, ticket, target),
+            Request::Incoming(circuit) => self.relay.on_incoming(cx, from, ticket, circuit),
         }
     }
 
@@ -552,6 +585,7 @@ impl Node {
             Tag::Dht(tag) => self.dht.on_outcome(cx, tag, outcome),
             Tag::Catalogs(tag) => self.catalogs.on_outcome(cx, tag, outcome),
             Tag::Transfers(tag) => self.transfers.on_outcome(cx, tag, outcome),
+            Tag::Relay(tag) => self.relay.on_outcome(cx, tag, outcome),
         }
     }
 
@@ -563,6 +597,25 @@ impl Node {
                 within,
                 tag,
             } => self.call(peer, request, within, tag),
+            Act::Circuit(link, circuit, frame) => {
+                self.sessions
+                    .send_circuit(link, circuit, &frame, &mut self.heard, &mut self.out);
+            }
+            Act::Link(link, relay, event) => {
+                self.link(link, event);
+                if let Some(relay) = relay {
+                    self.sessions.carried_by(link, relay);
+                }
+            }
+            Act::DialCircuit {
+                link,
+                relay,
+                target,
+                plan,
+            } => {
+                self.sessions.dial_circuit(self.now, link, plan);
+                self.relay.connect(cx!(self), link, relay, target);
+            }
             Act::Load(load, tag) => {
                 let id = self.pending.add_load(tag);
                 self.out.push_back(Output::Load(id, load));
@@ -633,6 +686,10 @@ impl Node {
             }
             Wish::Download(download) => self.transfers.download(cx, *download),
             Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
+            Wish::Pump(link) => self.relay.pump(cx, link),
+            Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
+            Wish::Routes(routes) => self.peers.set_routes(cx, routes),
+            Wish::MoreRelays => self.peers.connect_relays(cx),
             Wish::Serving(share) => self.catalogs.on_serving(cx, share),
         }
     }
@@ -676,7 +733,11 @@ impl Node {
             return self.end_call(id, answer, receipt);
         }
         self.sessions.release(receipt, &mut self.out);
-        self.end_call(id, answer, Receipt::NONE);
+        let nothing = Receipt {
+            bytes: 0,
+            ..receipt
+        };
+        self.end_call(id, answer, nothing);
     }
 
     fn overdue(&mut self, id: CallId) {

@@ -49,6 +49,42 @@ pub struct Status {
     pub uploaded: u64,
     /// Where others can reach us, as far as we know.
     pub addresses: Vec<PeerAddr>,
+    /// Whether others can dial us.
+    pub reachability: Reachability,
+}
+
+/// Whether others can dial this node, as they say that were asked to (SPECIFICATION §9.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reachability {
+    /// Over QUIC.
+    pub quic: Reach,
+    /// Over TCP.
+    pub tcp: Reach,
+    /// So many tried.
+    pub voices: u32,
+}
+
+/// What those say who tried to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody tried yet.
+    Unknown,
+    /// Those of most networks could.
+    Reached,
+    /// They could not, or we do not listen.
+    NotReached,
+}
+
+impl Reachability {
+    /// Whether no relay is needed to reach this node; `None` while nothing is known. QUIC alone being unknown counts as
+    /// not reached: few peers can tell.
+    pub fn is_direct(&self) -> Option<bool> {
+        match (self.quic, self.tcp) {
+            (Reach::Reached, _) | (_, Reach::Reached) => Some(true),
+            (_, Reach::NotReached) => Some(false),
+            (_, Reach::Unknown) => None,
+        }
+    }
 }
 
 /// A peer.
@@ -73,8 +109,10 @@ pub struct PeerView {
 pub struct SessionView {
     /// Over which transport.
     pub transport: Transport,
-    /// The other end.
+    /// The other end, which is the relay's if there is one.
     pub remote: SocketAddr,
+    /// The relay that carries the session; it sees ciphertext.
+    pub via: Option<NodeKey>,
     /// Whether the peer dialled us.
     pub inbound: bool,
     /// The hello profile spoken.

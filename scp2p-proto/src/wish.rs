@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::command::GetWhat;
 use crate::cx::Tag;
 use crate::dht::Contact;
-use crate::id::{ContentId, DhtKey, NodeKey, OpId, ShareId};
+use crate::id::{ContentId, DhtKey, LinkId, NodeKey, OpId, ShareId};
 use crate::record::{Manifest, Providers, ShareHead};
 use crate::storage::{FileRef, LocalPath};
 use crate::wire::{BootstrapAddr, PeerAddr};
@@ -67,6 +67,14 @@ pub(crate) enum Wish {
     Download(Box<DownloadWish>),
     /// Catalogs: a file of an own share is not what it was.
     Changed { share: ShareId, path: LocalPath },
+    /// Relay: one more frame of a circuit may go out on the session of this link.
+    Pump(LinkId),
+    /// Relay: whether others can dial us.
+    Reachable(bool),
+    /// Peers: others find us at these places at relays.
+    Routes(Vec<PeerAddr>),
+    /// Peers: have a session with one or two more of the relays that are known.
+    MoreRelays,
     /// Catalogs: we serve (a part of) this subscribed share now; announce it.
     Serving(ShareId),
 }

@@ -468,11 +468,8 @@ impl Catalogs {
 /// Whether an address may lead to somebody else who is not connected as a node of ours.
 fn is_worth_a_dial(cx: &Cx<'_>, addr: &PeerAddr) -> bool {
     let is_own_key = addr.key == Some(cx.keys.public());
-    let is_own_addr = cx
-        .roster
-        .own_addrs
-        .iter()
-        .any(|own| (own.ip, own.port, own.transport) == (addr.ip, addr.port, addr.transport));
+    let is_own_addr = cx.roster.is_own_addr(addr);
+    let is_followed = addr.relay_via.is_none() || addr.circuit().is_some();
     let is_connected = addr.key.is_some_and(|key| cx.roster.is_ours(&key));
-    !is_own_key && !is_own_addr && !is_connected && addr.relay_via.is_none() && addr.port != 0
+    !is_own_key && !is_own_addr && !is_connected && is_followed && addr.port != 0
 }

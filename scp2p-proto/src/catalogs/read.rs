@@ -10,7 +10,7 @@ use super::revision::Revision;
 use super::{Catalogs, Tag};
 use crate::command::{CommandError, Get, GetWhat, Reply};
 use crate::cx::{Cx, Outcome};
-use crate::id::{ContentId, ManifestId, OpId, ShareId, ShareKey};
+use crate::id::{ContentId, ManifestId, NodeKey, OpId, ShareId, ShareKey};
 use crate::io::Host;
 use crate::limits::PUBLISHED_HINTS_MAX;
 use crate::record::{Manifest, ShareLink};
@@ -141,12 +141,14 @@ impl Catalogs {
     }
 }
 
-/// The link of a share: these hints, where we can be reached if we have its catalog, and the peers we
-/// start from.
+/// The link of a share: these hints, where we can be reached if we have its catalog or else the relays that lead to
+/// us, and the peers we start from.
 pub(super) fn link(cx: &Cx<'_>, key: ShareKey, hints: &[BootstrapAddr], have: bool) -> ShareLink {
-    let reachable = |addr: &&PeerAddr| have && addr.relay_via.is_none();
-    let here = cx.roster.own_addrs.iter().filter(reachable);
-    let here = here.map(|addr| own_hint(cx, addr));
+    let own = cx.roster.own_addrs.iter().filter(|_| have);
+    let here = own.map(|addr| match addr.circuit() {
+        Some((relay, key)) => hint(relay, key),
+        None => hint(addr, cx.keys.public()),
+    });
     let mut bootstrap: Vec<BootstrapAddr> = Vec::new();
     let hints = hints.iter().cloned().chain(here);
     for hint in hints.chain(cx.config.bootstrap.iter().cloned()) {
@@ -157,12 +159,12 @@ pub(super) fn link(cx: &Cx<'_>, key: ShareKey, hints: &[BootstrapAddr], have: bo
     ShareLink { key, bootstrap }
 }
 
-fn own_hint(cx: &Cx<'_>, addr: &PeerAddr) -> BootstrapAddr {
+fn hint(addr: &PeerAddr, key: NodeKey) -> BootstrapAddr {
     BootstrapAddr {
         transport: Some(addr.transport),
         host: Host::Ip(addr.ip),
         port: addr.port,
-        key: Some(cx.keys.public()),
+        key: Some(key),
     }
 }
 

@@ -98,6 +98,9 @@ impl Bench {
                 | Act::Release(_)
                 | Act::Close { .. }
                 | Act::Dial { .. }
+                | Act::Circuit(..)
+                | Act::Link(..)
+                | Act::DialCircuit { .. }
                 | Act::Reach { .. }
                 | Act::Unconnected(..)
                 | Act::OwnAddrs(_)

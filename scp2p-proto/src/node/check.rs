@@ -53,6 +53,7 @@ impl Node {
             "the links being opened are not those that somebody wants".into()
         });
         let held = self.dht.tickets().chain(self.catalogs.tickets());
+        let held = held.chain(self.peers.tickets()).chain(self.relay.tickets());
         let held = counted(held.chain(self.transfers.tickets()));
         for (link, tickets) in self.sessions.tickets() {
             let held = held.get(&link).copied().unwrap_or(0);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::id::NodeKey;
 use crate::io::Transport;
-use crate::limits::{BOOK_ADDRS_MAX, BOOK_PEERS_MAX};
+use crate::limits::{BOOK_ADDRS_MAX, BOOK_PEERS_MAX, PLACES_WANTED};
 use crate::time::UnixTime;
 use crate::wire::cbor::{DecodeError, Field, Reader, Writer};
 use crate::wire::{PeerAddr, Profile};
@@ -37,6 +37,8 @@ pub(super) struct Record {
     pub ours: bool,
     /// It takes part in the DHT, as it says.
     pub dht: bool,
+    /// It relays, as it says.
+    pub relay: bool,
     /// The hello profile that worked last.
     pub profile: Option<Profile>,
     pub last_seen: Option<UnixTime>,
@@ -88,6 +90,9 @@ impl Book {
         let is_new = !self.peers.contains_key(&key);
         let record = self.entry(key);
         let known = record.addrs.iter().any(|known| known.addr == addr);
+        if !known && addr.relay_via.is_some() {
+            record.make_room_for_route();
+        }
         if !known && record.addrs.len() < BOOK_ADDRS_MAX {
             record.addrs.push(Known {
                 addr,
@@ -149,6 +154,21 @@ impl Book {
 }
 
 impl Record {
+    /// Forgets the oldest of the ways through relays if there are many: those change as relays come and go.
+    fn make_room_for_route(&mut self) {
+        let routes = |record: &Record| {
+            let via = |known: &Known| known.addr.relay_via.is_some();
+            let first = record.addrs.iter().position(via);
+            (
+                first,
+                record.addrs.iter().filter(|known| via(known)).count(),
+            )
+        };
+        if let (Some(oldest), PLACES_WANTED..) = routes(self) {
+            self.addrs.remove(oldest);
+        }
+    }
+
     /// Addresses that answered after `since`, best to dial first.
     pub(super) fn reached_since(&self, since: UnixTime) -> impl Iterator<Item = &PeerAddr> {
         self.addrs
@@ -162,6 +182,7 @@ impl Record {
         let mut addrs: Vec<&Known> = self.addrs.iter().collect();
         addrs.sort_by_key(|known| {
             (
+                known.addr.relay_via.is_some(),
                 known.reached.is_none(),
                 known.addr.transport == Transport::Tcp,
             )
@@ -177,7 +198,7 @@ impl Record {
             .filter(|known| known.reached.is_some())
             .collect();
         let mut w = Writer::new();
-        w.map(7);
+        w.map(8);
         w.uint(0u8).list(&reached, |w, known| {
             w.map(2);
             w.uint(0u8);
@@ -192,6 +213,7 @@ impl Record {
         w.uint(5u8)
             .uint(self.score.saturating_add(SCORE_MAX).unsigned_abs());
         w.uint(6u8).uint(self.forgiven.0);
+        w.uint(7u8).bool(self.relay);
         w.finish().into()
     }
 
@@ -204,6 +226,7 @@ impl Record {
             Field::new("score"),
             Field::new("forgiven"),
         );
+        let mut relay = Field::new("relay");
         Reader::new(row).int_map(|key, r| match key {
             0 => addrs.first(r, |r, _| r.list_cut(BOOK_ADDRS_MAX, read_known)),
             1 => ours.first(r, Reader::bool),
@@ -212,6 +235,7 @@ impl Record {
             4 => seen.first(r, Reader::time),
             5 => score.first(r, Reader::u32),
             6 => forgiven.first(r, Reader::time),
+            7 => relay.first(r, Reader::bool),
             _ => r.skip(),
         })?;
         let score = i32::try_from(score.required()?).unwrap_or(0);
@@ -219,6 +243,7 @@ impl Record {
             addrs: addrs.required()?,
             ours: ours.required()?,
             dht: dht.required()?,
+            relay: relay.optional().unwrap_or(false),
             profile: profile.optional().and_then(profile_of),
             last_seen: seen.optional(),
             score: score.saturating_sub(SCORE_MAX).clamp(-SCORE_MAX, SCORE_MAX),

@@ -36,6 +36,8 @@ pub(super) enum Goal {
 pub(super) struct Way {
     pub dial: Dial,
     pub expected: Option<NodeKey>,
+    /// The relay that is there, if that is to connect us to whom we expect.
+    pub relay: Option<NodeKey>,
     /// Whether it is gone however lately others were dialled there: the peer was met there, or the
     /// user named the address.
     pub is_vouched: bool,
@@ -75,6 +77,13 @@ pub(super) struct Ended {
 /// What to do next.
 pub(super) enum Next {
     Dial(LinkId, Dial, DialPlan),
+    /// Have a relay open a circuit.
+    Circuit {
+        link: LinkId,
+        relay: PeerAddr,
+        target: NodeKey,
+        plan: DialPlan,
+    },
     Ended(Ended),
 }
 
@@ -159,7 +168,7 @@ impl Dials {
     pub(super) fn next(&mut self, now: Time) -> Option<Next> {
         loop {
             let goal = self.due(now)?;
-            let link = self.fresh_link();
+            let fresh = self.fresh_link();
             let attempt = self.attempts.get_mut(&goal)?;
             let Some(mut way) = attempt.ways.pop_front() else {
                 let attempt = self.attempts.remove(&goal)?;
@@ -183,10 +192,10 @@ impl Dials {
                 expected: way.expected,
                 probe: false,
             };
-            let dial = way.dial.clone();
+            let (link, next) = way.next(fresh, plan);
             attempt.open.insert(link, way);
             self.links.insert(link, goal);
-            return Some(Next::Dial(link, dial, plan));
+            return Some(next);
         }
     }
 
@@ -321,9 +330,43 @@ impl Way {
         Way {
             dial,
             expected,
+            relay: None,
             is_vouched: false,
             profiles,
         }
+    }
+
+    /// To a peer of ours, through a relay that is at this address and has this key.
+    pub(super) fn through(addr: &PeerAddr, relay: NodeKey, target: NodeKey) -> Way {
+        Way {
+            relay: Some(relay),
+            // What is dialled is the relay, if it must be, by an attempt of its own.
+            is_vouched: true,
+            ..Way::to_addr(addr, Some(target), true, &ProfileMemory::new())
+        }
+    }
+
+    fn next(&self, fresh: LinkId, plan: DialPlan) -> (LinkId, Next) {
+        if let (Some(relay), Some(target), Host::Ip(ip)) =
+            (self.relay, self.expected, &self.dial.host)
+        {
+            let link = LinkId::circuit(fresh.0);
+            let relay = PeerAddr {
+                ip: *ip,
+                port: self.dial.port,
+                transport: self.dial.transport,
+                key: Some(relay),
+                relay_via: None,
+            };
+            let next = Next::Circuit {
+                link,
+                relay,
+                target,
+                plan,
+            };
+            return (link, next);
+        }
+        (fresh, Next::Dial(fresh, self.dial.clone(), plan))
     }
 }
 
@@ -383,6 +426,7 @@ mod tests {
                 port: 7000,
             },
             expected: None,
+            relay: None,
             is_vouched: true,
             profiles: VecDeque::from([Profile::C]),
         };
@@ -409,6 +453,7 @@ mod tests {
                     port: 7000,
                 },
                 expected: None,
+                relay: None,
                 is_vouched: true,
                 profiles: VecDeque::from([Profile::C]),
             };
@@ -423,7 +468,7 @@ mod tests {
         while ended < 2 * DIALS_MAX {
             while let Some(next) = dials.next(now) {
                 match next {
-                    Next::Dial(link, ..) => open.push_back(link),
+                    Next::Dial(link, ..) | Next::Circuit { link, .. } => open.push_back(link),
                     Next::Ended(_) => ended += 1,
                 }
                 assert!(open.len() <= DIALS_MAX);

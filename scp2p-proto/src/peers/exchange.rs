@@ -11,7 +11,7 @@ use super::{
 use crate::config::Config;
 use crate::cx::Cx;
 use crate::dht::Contact;
-use crate::id::NodeKey;
+use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
 use crate::planted::{self, Bug};
@@ -64,6 +64,9 @@ impl Peers {
         else {
             return cx.refuse(ticket, "not connected");
         };
+        if session.via.is_some() {
+            return cx.refuse(ticket, "over a relay");
+        }
         let (remote, ours) = (session.remote, session.level.is_some());
         let in_dht = session.capabilities.dht;
         cx.answer(
@@ -119,6 +122,11 @@ impl Peers {
         if under_way || self.probes.len() >= PROBES_MAX {
             return;
         }
+        self.dial_probe(cx, peer, addr);
+    }
+
+    /// Opens a link only to learn whether a peer is there.
+    pub(super) fn dial_probe(&mut self, cx: &mut Cx<'_>, peer: NodeKey, addr: PeerAddr) -> LinkId {
         let link = self.dials.fresh_link();
         let dial = Dial {
             transport: addr.transport,
@@ -135,6 +143,7 @@ impl Peers {
                 probe: true,
             },
         );
+        link
     }
 
     /// Notes what others say of third peers: places to try, not to hand on. True if one of them was not known.
@@ -161,9 +170,10 @@ impl Peers {
 
     /// Whether an address that somebody names may be dialled.
     pub(super) fn is_place_to_try(&self, cx: &Cx<'_>, addr: &PeerAddr) -> bool {
+        let place = addr.relay_via.as_ref().map_or(addr, |via| &via.relay);
         is_dialable(addr)
-            && is_plausible(&cx.roster.own_addrs, addr)
-            && !self.own.is_listening_at(cx.config, addr)
+            && is_plausible(&cx.roster.own_addrs, place)
+            && !self.own.is_listening_at(cx.config, place)
     }
 
     /// Looks after the connections: pings the silent, exchanges peers, finds new ones.

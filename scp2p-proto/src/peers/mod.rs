@@ -9,6 +9,7 @@ mod dials;
 mod exchange;
 mod own;
 mod parting;
+mod reach;
 mod rests;
 mod view;
 mod why;
@@ -22,12 +23,13 @@ use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
 use self::dials::{Dials, Goal, Next, Way};
 use self::own::OwnAddrs;
+use self::reach::{DialBacks, Voices};
 use crate::config::Config;
 use crate::cx::{ConnectError, Cx, Outcome};
 use crate::dht::Contact;
 use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
-use crate::io::{CloseCode, HostEvent};
+use crate::io::{CloseCode, HostEvent, Transport};
 use crate::keys::Keys;
 use crate::limits::{BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX};
 use crate::lru::Lru;
@@ -36,7 +38,7 @@ use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::wire::{Answer, BootstrapAddr, Listening, PeerAddr, Profile, Request};
+use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
@@ -54,6 +56,8 @@ const SILENT: Duration = Duration::from_secs(15);
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
+/// Relays that are dialled at a time because more are wanted.
+const RELAYS_AT_ONCE: usize = 2;
 /// The first wait after a peer could not be reached; it doubles up to the other.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -63,6 +67,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 pub(crate) enum Tag {
     /// A peer of ours was told where we listen; it answers where it sees us.
     Greeted,
+    /// A peer of ours was asked to dial us over these transports.
+    DialedBack(DialedBack),
     /// Since when.
     Pinged(Time),
     /// Peers were asked for.
@@ -76,6 +82,7 @@ pub(crate) enum Tag {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Round,
+    Reach,
     Bootstrap(usize),
 }
 
@@ -86,6 +93,8 @@ pub(crate) struct Peers {
     bootstraps: Bootstraps,
     dials: Dials,
     own: OwnAddrs,
+    voices: Voices,
+    dial_backs: DialBacks,
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
@@ -118,6 +127,8 @@ impl Peers {
             bootstraps: Bootstraps::default(),
             dials: Dials::default(),
             own: OwnAddrs::default(),
+            voices: Voices::default(),
+            dial_backs: DialBacks::default(),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
             back_off: Lru::new(BOOK_PEERS_MAX),
@@ -152,6 +163,7 @@ impl Peers {
         }
         let first = peers.rng.jitter(ROUND);
         peers.timers.set(Timer::Round, now.mono + first);
+        peers.start_reach(now.mono);
         peers
     }
 
@@ -227,11 +239,32 @@ impl Peers {
     fn ways(&self, peer: NodeKey, record: &Record) -> Vec<Way> {
         let known = record.dial_order().into_iter();
         known
-            .map(|known| Way {
-                is_vouched: known.reached.is_some(),
-                ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
+            .filter_map(|known| match known.addr.circuit() {
+                Some((relay, key)) => Some(Way::through(relay, key, peer)),
+                None if known.addr.relay_via.is_some() => None,
+                None => Some(Way {
+                    is_vouched: known.reached.is_some(),
+                    ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
+                }),
             })
             .collect()
+    }
+
+    /// Others find us at these places at relays.
+    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, routes: Vec<PeerAddr>) {
+        self.own.set_routes(routes);
+        self.show_own_addrs(cx);
+    }
+
+    /// Sees to sessions with relays that are known and not connected.
+    pub(crate) fn connect_relays(&mut self, cx: &mut Cx<'_>) {
+        let known = self.book.iter();
+        let relays = known.filter(|(key, record)| record.relay && !cx.roster.is_callable(key));
+        let mut relays: Vec<NodeKey> = relays.map(|(key, _)| *key).collect();
+        self.rng.shuffle(&mut relays);
+        for relay in relays.into_iter().take(RELAYS_AT_ONCE) {
+            self.connect(cx, relay);
+        }
     }
 
     /// Sees to a session with whoever is at an address that somebody told.
@@ -319,6 +352,7 @@ impl Peers {
                 transport,
                 remote,
                 bound: ours,
+                via: session.via,
             });
         }
         self.back_off.remove(&peer);
@@ -326,12 +360,13 @@ impl Peers {
         let is_new_to_us = record.ours != ours && ours;
         record.ours |= ours;
         record.dht = session.capabilities.dht;
+        record.relay = session.capabilities.relay;
         record.last_seen = Some(cx.now.unix);
         if is_new_to_us {
             // It must not be taken for a deployed peer after a restart.
             self.save(cx, peer);
         }
-        if !session.inbound {
+        if !session.inbound && session.via.is_none() {
             self.reached(
                 cx,
                 peer,
@@ -349,7 +384,9 @@ impl Peers {
         if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
             cx.wish(Wish::Hub(peer));
         }
-        if ours {
+        if session.via.is_some() {
+            // Where the relay sees us is its affair, and where we listen is of no use to who came by it.
+        } else if ours {
             greet(cx, peer, ANSWER_TIME);
         } else if !session.inbound && !cx.roster.own_addrs.is_empty() {
             // The only way to become known to a deployed peer.
@@ -381,7 +418,7 @@ impl Peers {
         failure: LinkFailure,
     ) {
         if self.probes.remove(&link).is_some() {
-            return;
+            return self.dialed_back(cx, link, false);
         }
         let Some(goal) = self.dials.failed(link, &failure) else {
             return;
@@ -410,6 +447,7 @@ impl Peers {
         if let Some((_, addr)) = self.probes.remove(&link) {
             let remote = SocketAddr::new(addr.ip, addr.port);
             self.reached(cx, peer, &remote, addr.transport, Profile::C);
+            self.dialed_back(cx, link, true);
         }
     }
 
@@ -433,6 +471,7 @@ impl Peers {
         match event {
             HostEvent::Addresses(ips) => {
                 if self.own.set_interfaces(ips) {
+                    self.forget_reach(cx);
                     self.unsettle(cx);
                 }
                 self.show_own_addrs(cx);
@@ -452,7 +491,7 @@ impl Peers {
         self.unsettled = cx.now.mono;
         self.back_off = Lru::new(BOOK_PEERS_MAX);
         let peers = cx.roster.iter().map(|(peer, _)| *peer);
-        let ours: Vec<NodeKey> = peers.filter(|peer| cx.roster.is_ours(peer)).collect();
+        let ours: Vec<NodeKey> = peers.filter(|peer| is_direct(cx.roster, peer)).collect();
         for peer in ours {
             greet(cx, peer, STILL_THERE_TIME);
         }
@@ -462,6 +501,9 @@ impl Peers {
         let Outcome::Answer { from, answer, .. } = outcome else {
             return;
         };
+        if let Tag::DialedBack(asked) = tag {
+            return self.on_dialed_back(cx, from, asked, answer);
+        }
         let Ok(answer) = answer else {
             if tag == Tag::Parting {
                 self.may_not_part(cx, from);
@@ -470,7 +512,11 @@ impl Peers {
         };
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
-                self.own.vote(from, observed.ip, cx.now.mono);
+                let session = cx.roster.session(&from);
+                let is_quic =
+                    session.is_some_and(|it| !it.inbound && it.transport == Transport::Quic);
+                let port = is_quic.then_some(observed.port);
+                self.own.vote(from, observed.ip, port, cx.now.mono);
                 // One more vote for the address that has most changes nothing.
                 let first = cx.roster.own_addrs.first();
                 if first.is_none_or(|first| first.ip != observed.ip) {
@@ -482,7 +528,15 @@ impl Peers {
             }
             (Tag::Exchanged, Answer::Peers(peers)) => self.on_exchanged(cx, peers),
             (Tag::Parting, Answer::Ack) => self.may_part(cx, from),
-            (Tag::Greeted | Tag::Pinged(_) | Tag::Exchanged | Tag::Offered | Tag::Parting, _) => {}
+            (
+                Tag::Greeted
+                | Tag::DialedBack(_)
+                | Tag::Pinged(_)
+                | Tag::Exchanged
+                | Tag::Offered
+                | Tag::Parting,
+                _,
+            ) => {}
         }
     }
 
@@ -490,6 +544,7 @@ impl Peers {
         while let Some(timer) = self.timers.pop_due(cx.now.mono) {
             match timer {
                 Timer::Round => self.round(cx),
+                Timer::Reach => self.ask_reach(cx),
                 Timer::Bootstrap(number) => self.dial_bootstrap(cx, number),
             }
         }
@@ -506,6 +561,17 @@ impl Peers {
         while let Some(next) = self.dials.next(cx.now.mono) {
             match next {
                 Next::Dial(link, dial, plan) => cx.dial(link, dial, plan),
+                Next::Circuit {
+                    link,
+                    relay,
+                    target,
+                    plan,
+                } => {
+                    if let Some(key) = relay.key {
+                        self.book.heard_of(key, relay);
+                        cx.dial_circuit(link, key, target, plan);
+                    }
+                }
                 Next::Ended(ended) => self.gave_up(cx, ended),
             }
         }
@@ -516,7 +582,7 @@ impl Peers {
         cx: &mut Cx<'_>,
         peer: NodeKey,
         remote: &SocketAddr,
-        transport: crate::io::Transport,
+        transport: Transport,
         profile: Profile,
     ) {
         let addr = PeerAddr {
@@ -587,6 +653,13 @@ impl Peers {
     }
 }
 
+/// Whether the session with a peer is one of ours that no relay carries.
+fn is_direct(roster: &Roster, peer: &NodeKey) -> bool {
+    roster
+        .session(peer)
+        .is_some_and(|session| session.level.is_some() && session.via.is_none())
+}
+
 /// Tells a peer of ours where we listen; it answers where it sees us.
 fn greet(cx: &mut Cx<'_>, peer: NodeKey, within: Duration) {
     let listening = Listening {
@@ -614,7 +687,12 @@ fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
 fn is_dialable(addr: &PeerAddr) -> bool {
     let ip = addr.ip.to_canonical();
     let is_one = !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
-    is_one && addr.port != 0 && addr.relay_via.is_none()
+    is_one
+        && addr.port != 0
+        && match &addr.relay_via {
+            None => true,
+            Some(via) => addr.circuit().is_some() && is_dialable(&via.relay),
+        }
 }
 
 /// Who was dialled at this address and is still connected.
@@ -623,7 +701,8 @@ fn connected_at(roster: &Roster, addr: &PeerAddr) -> Option<NodeKey> {
     roster
         .iter()
         .find(|(_, session)| {
-            !session.inbound && session.remote == remote && session.transport == addr.transport
+            let is_there = session.remote == remote && session.transport == addr.transport;
+            !session.inbound && session.via.is_none() && is_there
         })
         .map(|(key, _)| *key)
 }

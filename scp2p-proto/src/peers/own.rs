@@ -21,12 +21,16 @@ const VOTE_LIFE: Duration = Duration::from_secs(600);
 pub(super) struct OwnAddrs {
     votes: Lru<NodeKey, Vote>,
     interfaces: Vec<IpAddr>,
+    /// Places at relays.
+    routes: Vec<PeerAddr>,
 }
 
 /// The address at which a peer saw us.
 #[derive(Debug)]
 struct Vote {
     ip: IpAddr,
+    /// The port too, if it is that from which our QUIC links go out.
+    quic_port: Option<u16>,
     /// When the peer was known to be connected last.
     at: Time,
 }
@@ -36,14 +40,37 @@ impl Default for OwnAddrs {
         OwnAddrs {
             votes: Lru::new(VOTES_MAX),
             interfaces: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }
 
 impl OwnAddrs {
     /// A peer saw us at this address.
-    pub(super) fn vote(&mut self, voter: NodeKey, ip: IpAddr, now: Time) {
-        self.votes.insert(voter, Vote { ip, at: now });
+    pub(super) fn vote(&mut self, voter: NodeKey, ip: IpAddr, quic_port: Option<u16>, now: Time) {
+        let vote = Vote {
+            ip,
+            quic_port,
+            at: now,
+        };
+        self.votes.insert(voter, vote);
+    }
+
+    /// The port under which others see our QUIC links, which a router may have chosen; if they see several, the one
+    /// that we listen on.
+    pub(super) fn quic_port(&self, config: &Config) -> Option<u16> {
+        let own = config.quic_port?;
+        if !config.bound_ips.is_empty() {
+            return Some(own);
+        }
+        let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+        for port in self.votes.iter().filter_map(|(_, vote)| vote.quic_port) {
+            *counts.entry(port).or_default() += 1;
+        }
+        let all: usize = counts.values().sum();
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let is_most = |(_, count): &(u16, usize)| *count >= 2 && count * 2 > all;
+        Some(most.filter(is_most).map_or(own, |(port, _)| port))
     }
 
     /// Forgets what peers said that went long ago: we may be elsewhere now.
@@ -73,26 +100,41 @@ impl OwnAddrs {
         is_gone
     }
 
-    /// Our addresses, the best first. Listeners bound to certain addresses are at those; else the
+    pub(super) fn set_routes(&mut self, routes: Vec<PeerAddr>) {
+        self.routes = routes;
+    }
+
+    /// Our addresses, the best first, those through relays last. Listeners bound to certain addresses are at those; else the
     /// most observed addresses come before those of our interfaces.
     pub(super) fn addrs(&self, config: &Config, key: NodeKey, roster: &Roster) -> Vec<PeerAddr> {
-        let mut ips = config.bound_ips.clone();
-        if ips.is_empty() {
-            ips = self.observed(roster);
-            ips.extend(self.interfaces.iter().copied());
+        let with = |quic_port: Option<u16>| move |ip: &IpAddr| (*ip, quic_port);
+        let mut places: Vec<(IpAddr, Option<u16>)> = config
+            .bound_ips
+            .iter()
+            .map(with(config.quic_port))
+            .collect();
+        if places.is_empty() {
+            let observed = self.observed(roster);
+            let is_own = |ip: &&IpAddr| self.interfaces.contains(ip);
+            places.extend(observed.iter().map(|ip| match is_own(&ip) {
+                true => (*ip, config.quic_port),
+                false => (*ip, self.quic_port(config)),
+            }));
+            places.extend(self.interfaces.iter().map(with(config.quic_port)));
         }
-        let mut seen: Vec<IpAddr> = Vec::new();
-        for ip in ips {
-            if !ip.is_unspecified() && !seen.contains(&ip) && seen.len() < OWN_IPS_MAX {
-                seen.push(ip);
+        let mut seen: Vec<(IpAddr, Option<u16>)> = Vec::new();
+        for (ip, quic_port) in places {
+            let is_new = seen.iter().all(|(other, _)| *other != ip);
+            if !ip.is_unspecified() && is_new && seen.len() < OWN_IPS_MAX {
+                seen.push((ip, quic_port));
             }
         }
-        let ports = [
-            (Transport::Quic, config.quic_port),
-            (Transport::Tcp, config.tcp_port),
-        ];
         seen.into_iter()
-            .flat_map(|ip| {
+            .flat_map(|(ip, quic_port)| {
+                let ports = [
+                    (Transport::Quic, quic_port),
+                    (Transport::Tcp, config.tcp_port),
+                ];
                 ports.into_iter().filter_map(move |(transport, port)| {
                     Some(PeerAddr {
                         ip,
@@ -103,6 +145,7 @@ impl OwnAddrs {
                     })
                 })
             })
+            .chain(self.routes.iter().cloned())
             .collect()
     }
 
@@ -173,7 +216,7 @@ mod tests {
         let roster = Roster::default();
         own.set_interfaces([ip(9)].into());
         for (voter, seen) in [(1, 1), (2, 2), (3, 2)] {
-            own.vote(NodeKey([voter; 32]), ip(seen), Time(0));
+            own.vote(NodeKey([voter; 32]), ip(seen), None, Time(0));
         }
         assert_eq!(ips(&own, &roster), [ip(2), ip(1), ip(9)]);
         let config = Config {
@@ -189,9 +232,9 @@ mod tests {
     fn who_is_here_now_is_believed_before_those_who_went() {
         let mut own = OwnAddrs::default();
         for voter in 1..=3 {
-            own.vote(NodeKey([voter; 32]), ip(1), Time(0));
+            own.vote(NodeKey([voter; 32]), ip(1), None, Time(0));
         }
-        own.vote(NodeKey([4; 32]), ip(2), Time(1));
+        own.vote(NodeKey([4; 32]), ip(2), None, Time(1));
         let roster = connected(&[4]);
         assert_eq!(ips(&own, &roster), [ip(2), ip(1)]);
         let late = Time(1) + VOTE_LIFE + Duration::from_secs(1);
@@ -209,9 +252,9 @@ mod tests {
     fn however_many_voted_before_a_new_vote_counts() {
         let mut own = OwnAddrs::default();
         for voter in 0..=VOTES_MAX as u8 {
-            own.vote(NodeKey([voter; 32]), ip(1), Time(0));
+            own.vote(NodeKey([voter; 32]), ip(1), None, Time(0));
         }
-        own.vote(NodeKey([255; 32]), ip(2), Time(1));
+        own.vote(NodeKey([255; 32]), ip(2), None, Time(1));
         assert_eq!(ips(&own, &connected(&[255])), [ip(2), ip(1)]);
     }
 }

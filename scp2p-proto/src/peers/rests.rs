@@ -142,7 +142,7 @@ mod tests {
         while let Some(next) = dials.next(now) {
             match next {
                 Next::Dial(link, dial, _) => links.push((link, dial)),
-                Next::Ended(_) => {}
+                Next::Circuit { .. } | Next::Ended(_) => {}
             }
         }
         links

@@ -42,6 +42,7 @@ impl Peers {
         let session = roster.session(&key).map(|session| SessionView {
             transport: session.transport,
             remote: session.remote,
+            via: session.via,
             inbound: session.inbound,
             profile: session.profile,
             bound: session.level.is_some(),

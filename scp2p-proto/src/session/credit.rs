@@ -46,14 +46,20 @@ impl Room {
     /// Queues a frame. Gives it back when the lane holds [`SEND_QUEUE_FRAMES_MAX`] frames or
     /// would exceed [`SEND_QUEUE_BYTES_MAX`]: the remote asks without reading.
     pub fn push(&mut self, lane: Lane, frame: Frame) -> Result<(), Frame> {
-        let outgoing = self.lane_mut(lane);
-        let bytes = outgoing.bytes.saturating_add(frame.len() as u64);
-        if outgoing.frames.len() >= SEND_QUEUE_FRAMES_MAX || bytes > SEND_QUEUE_BYTES_MAX {
+        if !self.takes(lane, 1, frame.len()) {
             return Err(frame);
         }
-        outgoing.bytes = bytes;
+        let outgoing = self.lane_mut(lane);
+        outgoing.bytes = outgoing.bytes.saturating_add(frame.len() as u64);
         outgoing.frames.push_back(frame);
         Ok(())
+    }
+
+    /// Whether a lane's queue takes so many more frames that have so many bytes together.
+    pub fn takes(&self, lane: Lane, frames: usize, bytes: usize) -> bool {
+        let outgoing = self.lane(lane);
+        outgoing.frames.len().saturating_add(frames) <= SEND_QUEUE_FRAMES_MAX
+            && outgoing.bytes.saturating_add(bytes as u64) <= SEND_QUEUE_BYTES_MAX
     }
 
     /// The next frame that may be sent now: of the control lane first, within a lane in

@@ -8,6 +8,7 @@ mod handshake;
 mod profile_memory;
 mod replay;
 mod roster;
+mod seal;
 mod sessions;
 
 pub use binding::{Binding, EXTENSION_LEVEL};

@@ -24,7 +24,10 @@ pub(crate) struct Roster {
 pub(crate) struct Session {
     pub link: LinkId,
     pub transport: Transport,
+    /// The other end, which is the relay's if there is one.
     pub remote: SocketAddr,
+    /// The relay that carries the session, if it is a circuit.
+    pub via: Option<NodeKey>,
     /// The peer dialled.
     pub inbound: bool,
     pub profile: Profile,
@@ -57,6 +60,7 @@ impl Session {
             link,
             transport: Transport::Quic,
             remote: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            via: None,
             inbound: false,
             profile: Profile::C,
             level,
@@ -99,6 +103,22 @@ impl Roster {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
         let sessions = self.sessions.iter();
         sessions.filter_map(|(key, sessions)| Some((key, carrier(sessions)?)))
+    }
+
+    /// Whether an address is one of our own, but for the key; those at relays have others too.
+    pub(crate) fn is_own_addr(&self, addr: &PeerAddr) -> bool {
+        let place = |addr: &PeerAddr| (addr.ip, addr.port, addr.transport);
+        let is_same = |own: &PeerAddr| own.relay_via.is_none() && place(own) == place(addr);
+        addr.relay_via.is_none() && self.own_addrs.iter().any(is_same)
+    }
+
+    /// With whom the session on this link is.
+    pub(crate) fn peer_on(&self, link: LinkId) -> Option<NodeKey> {
+        let mut sessions = self.sessions.iter();
+        let on = |(_, sessions): &(&NodeKey, &Vec<Session>)| {
+            sessions.iter().any(|session| session.link == link)
+        };
+        sessions.find(on).map(|(key, _)| *key)
     }
 
     /// Whether a session is up on this link.

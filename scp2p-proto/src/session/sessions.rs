@@ -17,18 +17,20 @@ use super::credit::{Grants, Room};
 use super::handshake::{HandshakeError, Initiator, Responder};
 use super::replay::NonceMemory;
 use super::roster::Roster;
+use super::seal::Seal;
 use crate::config::Config;
 use crate::cx::Receipt;
-use crate::id::{LinkId, NodeKey};
+use crate::id::{CircuitId, LinkId, NodeKey};
 use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
 use crate::keys::Keys;
 use crate::limits::{DIAL_TIME_MAX, HANDSHAKE_FRAME_MAX, TICKETS_MAX};
+use crate::outbox::Outbox;
 use crate::pending::CallId;
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::view::Stats;
-use crate::wire::{Answer, Envelope, FrameReader, PeerAddr, Profile, Request};
+use crate::wire::{Answer, CircuitFrame, Envelope, FrameReader, PeerAddr, Profile, Request};
 
 /// How to open a link and what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub(crate) enum SessionEvent {
     },
     /// `lost` are the calls that went over it and have no answer.
     Down {
+        link: LinkId,
         key: NodeKey,
         last: bool,
         /// Neither end had a use for it.
@@ -99,6 +102,12 @@ pub(crate) enum SessionEvent {
         envelope: Envelope,
         receipt: Receipt,
     },
+    /// Something of a circuit that the peer carries or has us carry.
+    Circuit {
+        link: LinkId,
+        circuit: CircuitId,
+        frame: CircuitFrame,
+    },
     /// A session that was held up takes bulk frames again.
     Room {
         key: NodeKey,
@@ -131,6 +140,10 @@ struct Link {
     state: State,
     inbound: bool,
     remote: Option<SocketAddr>,
+    /// The relay that carries it, if it is a circuit.
+    via: Option<NodeKey>,
+    /// What makes a circuit private once its handshake is over.
+    seal: Option<Seal>,
     control: FrameReader,
     bulk: FrameReader,
     room: Room,
@@ -197,12 +210,48 @@ impl Sessions {
         link: LinkId,
         dial: Dial,
         plan: DialPlan,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
+        self.dial_circuit(now, link, plan);
+        out.push_back(Output::Dial(link, dial));
+    }
+
+    /// Opens a link that no driver has to open.
+    pub(crate) fn dial_circuit(&mut self, now: Now, link: LinkId, plan: DialPlan) {
         self.deadlines.set(link, now.mono + DIAL_TIME_MAX);
         self.links
             .insert(link, Link::new(false, State::Dialing(plan)));
-        out.push_back(Output::Dial(link, dial));
+    }
+
+    /// A link that came up is a circuit that this relay carries.
+    pub(crate) fn carried_by(&mut self, link: LinkId, relay: NodeKey) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.via = Some(relay);
+        }
+    }
+
+    /// Sends something of a circuit to a relay or a peer that we relay for. Chunks and their like go where large
+    /// replies go.
+    pub(crate) fn send_circuit(
+        &mut self,
+        link: LinkId,
+        circuit: CircuitId,
+        frame: &CircuitFrame,
+        heard: &mut VecDeque<SessionEvent>,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.links.get_mut(&link) else {
+            return;
+        };
+        let lane = match frame {
+            CircuitFrame::Credit(_) => Lane::Control,
+            CircuitFrame::Data(_) | CircuitFrame::Close(_) => session.large_lane(),
+        };
+        match session.push(lane, frame.to_frame(circuit)) {
+            Ok(()) => self.pump(link, out),
+            // The remote reads nothing while circuits come and go.
+            Err(_) => self.close(link, CloseCode::Busy, heard, out),
+        }
     }
 
     /// Sends a request; false if the peer has no callable session or too many calls are outstanding.
@@ -212,7 +261,7 @@ impl Sessions {
         peer: &NodeKey,
         call: CallId,
         request: &Request,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) -> bool {
         let Some(id) = self.roster.session(peer).map(|session| session.link) else {
             return false;
@@ -228,10 +277,7 @@ impl Sessions {
         };
         self.roster.used(peer, id, request, now.mono);
         // A peer that reads nothing while we ask is cut by the time-outs of the calls.
-        let queued = link
-            .room
-            .push(Lane::Control, request.to_frame(req_id))
-            .is_ok();
+        let queued = link.push(Lane::Control, request.to_frame(req_id)).is_ok();
         self.pump(id, out);
         queued
     }
@@ -242,7 +288,7 @@ impl Sessions {
         ticket: Ticket,
         answer: Answer,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         let id = ticket.link();
         let bulk = match &answer {
@@ -255,12 +301,15 @@ impl Sessions {
             | Answer::Found(_)
             | Answer::PublicShares(_)
             | Answer::Observed(_)
+            | Answer::DialedBack(_)
             | Answer::Heads(_)
-            | Answer::Have(_) => false,
+            | Answer::Have(_)
+            | Answer::Reserved(_)
+            | Answer::Circuit(_) => false,
         };
         let ours = self.is_bound(id);
         let lane = match self.links.get(&id) {
-            Some(link) if bulk && ours && link.room.is_open(Lane::Bulk) => Lane::Bulk,
+            Some(link) if bulk && ours => link.large_lane(),
             Some(_) => Lane::Control,
             None => return,
         };
@@ -274,7 +323,7 @@ impl Sessions {
         ticket: Ticket,
         text: &str,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         self.counts.refused += 1;
         self.reply(
@@ -287,7 +336,7 @@ impl Sessions {
     }
 
     /// Gives bytes that were worked off back to a link's read window.
-    pub(crate) fn release(&mut self, receipt: Receipt, out: &mut VecDeque<Output>) {
+    pub(crate) fn release(&mut self, receipt: Receipt, out: &mut Outbox) {
         if let Some(link) = self.links.get_mut(&receipt.link) {
             link.grants.consumed(receipt.lane, receipt.bytes);
             self.pump(receipt.link, out);
@@ -300,7 +349,7 @@ impl Sessions {
         id: LinkId,
         code: CloseCode,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         if let Some(link) = self.links.get(&id) {
             if let (State::Up(up), CloseCode::Idle) = (&link.state, code) {
@@ -332,7 +381,7 @@ impl Sessions {
     }
 
     /// Closes all links; nobody is told.
-    pub(crate) fn close_all(&mut self, out: &mut VecDeque<Output>) {
+    pub(crate) fn close_all(&mut self, out: &mut Outbox) {
         for (id, _) in core::mem::take(&mut self.links) {
             out.push_back(Output::Close(id, CloseCode::Shutdown));
         }
@@ -343,7 +392,7 @@ impl Sessions {
         &mut self,
         now: Now,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             out.push_back(Output::Close(id, CloseCode::Handshake));
@@ -364,7 +413,7 @@ impl Sessions {
         id: LinkId,
         event: LinkEvent,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         let mut step = Step {
             now,
@@ -415,6 +464,18 @@ impl Sessions {
             session.received = session.received.saturating_add(bytes.len() as u64);
             self.counts.received = self.counts.received.saturating_add(bytes.len() as u64);
         }
+        let bytes = match &mut link.seal {
+            None => bytes,
+            Some(seal) => {
+                let sealed = bytes.len();
+                let Ok(plain) = seal.open(bytes) else {
+                    return self.offend(step);
+                };
+                let spent = sealed.saturating_sub(plain.len()) as u32;
+                link.grants.consumed(lane, spent);
+                plain
+            }
+        };
         link.reader(lane).push(bytes);
         // Each turn takes one frame; the link may be gone after any of them.
         while let Some(link) = self.links.get_mut(&step.id) {
@@ -463,6 +524,18 @@ impl Sessions {
         let State::Up(up) = &mut link.state else {
             return;
         };
+        if let Ok(Some(frame)) = CircuitFrame::decode(&envelope)
+            && link.via.is_none()
+        {
+            // What is on its way is bounded for each circuit by itself.
+            link.grants.consumed(lane, bytes);
+            step.heard.push_back(SessionEvent::Circuit {
+                link: step.id,
+                circuit: CircuitId(envelope.req_id),
+                frame,
+            });
+            return;
+        }
         if envelope.is_response() {
             let Ok(call) = up.calls.resolve(envelope.req_id) else {
                 return self.offend(step);
@@ -515,7 +588,7 @@ impl Sessions {
             return;
         };
         self.counts.refused += 1;
-        if link.room.push(Lane::Control, ticket.refuse(text)).is_err() {
+        if link.push(Lane::Control, ticket.refuse(text)).is_err() {
             self.offend(step);
         }
     }
@@ -526,7 +599,7 @@ impl Sessions {
         lane: Lane,
         frame: Frame,
         heard: &mut VecDeque<SessionEvent>,
-        out: &mut VecDeque<Output>,
+        out: &mut Outbox,
     ) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -535,7 +608,7 @@ impl Sessions {
             return;
         };
         up.tickets = up.tickets.saturating_sub(1);
-        match link.room.push(lane, frame) {
+        match link.push(lane, frame) {
             Ok(()) => self.pump(id, out),
             // The remote asks without reading.
             Err(_) => self.close(id, CloseCode::Offence, heard, out),
@@ -543,7 +616,7 @@ impl Sessions {
     }
 
     /// Sends and grants what is due on a link.
-    fn pump(&mut self, id: LinkId, out: &mut VecDeque<Output>) {
+    fn pump(&mut self, id: LinkId, out: &mut Outbox) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -599,6 +672,7 @@ impl Sessions {
                     .is_some_and(|it| it.parting);
                 let last = self.roster.remove(&up.key, id);
                 heard.push_back(SessionEvent::Down {
+                    link: id,
                     key: up.key,
                     last,
                     parted,
@@ -630,7 +704,7 @@ struct Step<'a> {
     config: &'a Config,
     id: LinkId,
     heard: &'a mut VecDeque<SessionEvent>,
-    out: &'a mut VecDeque<Output>,
+    out: &'a mut Outbox,
 }
 
 impl Link {
@@ -639,10 +713,40 @@ impl Link {
             state,
             inbound,
             remote: None,
+            via: None,
+            seal: None,
             control: FrameReader::new(HANDSHAKE_FRAME_MAX),
             bulk: FrameReader::new(HANDSHAKE_FRAME_MAX),
             room: Room::new(),
             grants: Grants::new(),
+        }
+    }
+
+    /// Queues a frame, sealed if the link is a circuit past its handshake. Gives it back when too much waits.
+    fn push(&mut self, lane: Lane, frame: Frame) -> Result<(), Frame> {
+        let Some(seal) = &mut self.seal else {
+            return self.room.push(lane, frame);
+        };
+        let records = Seal::records(&frame);
+        if !self.room.takes(lane, records, Seal::sealed_len(&frame)) {
+            return Err(frame);
+        }
+        for record in seal.seal(&frame) {
+            let record = Frame {
+                head: record,
+                body: Bytes::new(),
+            };
+            self.room.push(lane, record)?;
+        }
+        Ok(())
+    }
+
+    /// The lane for what is large: the second one, where there is one.
+    fn large_lane(&self) -> Lane {
+        if self.room.is_open(Lane::Bulk) {
+            Lane::Bulk
+        } else {
+            Lane::Control
         }
     }
 

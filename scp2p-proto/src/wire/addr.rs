@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use alloc::boxed::Box;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
+use super::circuit::CIRCUIT_SLOT;
 use crate::id::NodeKey;
 use crate::io::Transport;
 
@@ -54,6 +55,15 @@ impl PeerAddr {
             via = &route.relay.relay_via;
         }
         depth
+    }
+
+    /// The relay of ours that connects to the peer by a circuit, and its key; `None` for an address without a relay,
+    /// and for one behind a deployed relay or several.
+    pub fn circuit(&self) -> Option<(&PeerAddr, NodeKey)> {
+        let via = self.relay_via.as_ref()?;
+        let is_circuit = via.slot == CIRCUIT_SLOT && via.relay.relay_via.is_none();
+        let key = via.relay.key.filter(|_| is_circuit)?;
+        Some((&via.relay, key))
     }
 
     pub(crate) fn write(&self, w: &mut Writer) {

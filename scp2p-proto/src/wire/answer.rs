@@ -7,13 +7,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
+use super::circuit::{read_circuit, write_circuit};
 use super::envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE, frame};
 use super::message::{read_peers_field, write_peers_field};
 use super::{
-    ChunkHashes, FoundValue, Have, HeadAnnounce, Observed, PeerAddr, PublicShareSummary,
-    SubtreePage, kind,
+    ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, Observed, PeerAddr,
+    PublicShareSummary, Reservation, SubtreePage, kind,
 };
-use crate::id::{ContentId, ManifestId};
+use crate::id::{CircuitId, ContentId, ManifestId};
 use crate::io::Frame;
 use crate::limits::{
     CHUNK_LEN, ERROR_TEXT_MAX, IDS_MAX, MANIFEST_BYTES_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
@@ -51,12 +52,18 @@ pub enum Answer {
     ChunkHashes(ChunkHashes),
     /// Where the asker is seen.
     Observed(Observed),
+    /// Whether the asker was reached.
+    DialedBack(DialedBack),
     /// Heads of shares, at most [`IDS_MAX`], not verified.
     Heads(Vec<HeadAnnounce>),
     /// Subtree hashes, not verified.
     Subtrees(SubtreePage),
     /// Contents served.
     Have(Have),
+    /// A place at a relay.
+    Reserved(Reservation),
+    /// A circuit that is open.
+    Circuit(CircuitId),
 }
 
 /// Why a reply is no answer.
@@ -147,7 +154,10 @@ impl Answer {
             | kind::HAVE_CONTENT
             | kind::PING
             | kind::PART
-            | kind::HEAD_ANNOUNCE => Answer::Ack,
+            | kind::HEAD_ANNOUNCE
+            | kind::INCOMING => Answer::Ack,
+            kind::RESERVE => Answer::Reserved(Reservation::read(r)?),
+            kind::CONNECT => Answer::Circuit(read_circuit(r)?),
             kind::PEX_REQUEST => Answer::Peers(read_peers_field(r)?),
             kind::FIND_NODE => {
                 read_first_list(r, "peers", PEER_ADDRS_MAX, PeerAddr::read).map(Answer::Peers)?
@@ -158,6 +168,7 @@ impl Answer {
             kind::GET_CHUNK => read_chunk(r)?,
             kind::GET_CHUNK_HASHES => Answer::ChunkHashes(ChunkHashes::read(r)?),
             kind::LISTENING => Answer::Observed(Observed::read(r)?),
+            kind::DIAL_BACK => Answer::DialedBack(DialedBack::read(r)?),
             kind::WATCH => {
                 read_first_list(r, "heads", IDS_MAX, HeadAnnounce::read).map(Answer::Heads)?
             }
@@ -204,6 +215,7 @@ impl Answer {
             }
             Answer::ChunkHashes(hashes) => hashes.write(w),
             Answer::Observed(observed) => observed.write(w),
+            Answer::DialedBack(reached) => reached.write(w),
             Answer::Heads(heads) => {
                 w.map(1).uint(0_u8).list(heads, |w, head| head.write(w));
             }
@@ -212,6 +224,8 @@ impl Answer {
                 return page.hashes.clone();
             }
             Answer::Have(have) => have.write(w),
+            Answer::Reserved(reservation) => reservation.write(w),
+            Answer::Circuit(circuit) => write_circuit(w, *circuit),
         }
         Bytes::new()
     }

@@ -86,6 +86,35 @@ fn read_ip(r: &mut Reader<'_>, name: &'static str) -> Result<IpAddr, DecodeError
     Ok(octets.into())
 }
 
+/// Whether somebody was reached where it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DialedBack {
+    /// Over QUIC.
+    pub quic: bool,
+    /// Over TCP.
+    pub tcp: bool,
+}
+
+impl DialedBack {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(2).uint(0_u8).bool(self.quic);
+        w.uint(1_u8).bool(self.tcp);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<DialedBack, DecodeError> {
+        let (mut quic, mut tcp) = (Field::new("quic"), Field::new("tcp"));
+        r.int_map(|key, r| match key {
+            0 => quic.first(r, Reader::bool),
+            1 => tcp.first(r, Reader::bool),
+            _ => r.skip(),
+        })?;
+        Ok(DialedBack {
+            quic: quic.required()?,
+            tcp: tcp.required()?,
+        })
+    }
+}
+
 /// A share's head with the key that verifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadAnnounce {

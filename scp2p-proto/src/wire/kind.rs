@@ -18,10 +18,17 @@ pub(crate) const CHUNK_HASH_LIST: u16 = 503;
 pub(crate) const PING: u16 = 600;
 pub(crate) const LISTENING: u16 = 601;
 pub(crate) const PART: u16 = 602;
+pub(crate) const DIAL_BACK: u16 = 603;
 pub(crate) const WATCH: u16 = 610;
 pub(crate) const HEAD_ANNOUNCE: u16 = 611;
 pub(crate) const GET_SUBTREES: u16 = 620;
 pub(crate) const HAVE: u16 = 621;
+pub(crate) const RESERVE: u16 = 630;
+pub(crate) const CONNECT: u16 = 631;
+pub(crate) const INCOMING: u16 = 632;
+pub(crate) const CIRCUIT_DATA: u16 = 633;
+pub(crate) const CIRCUIT_CREDIT: u16 = 634;
+pub(crate) const CIRCUIT_CLOSE: u16 = 635;
 
 /// The type of a reply that is no error.
 pub(crate) fn reply_to(request: u16) -> u16 {
@@ -46,8 +53,9 @@ pub(crate) fn is_registered(kind: u16) -> bool {
             | 450..=453
             | 460..=461
             | PROVIDERS..=CHUNK_HASH_LIST
-            | PING..=PART
+            | PING..=DIAL_BACK
             | WATCH..=HEAD_ANNOUNCE
             | GET_SUBTREES..=HAVE
+            | RESERVE..=CIRCUIT_CLOSE
     )
 }

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
+use super::circuit::{read_circuit, write_circuit};
 use super::envelope::frame;
 use super::message::{read_peers_field, write_peers_field};
 use super::{HeadAnnounce, Listening, PeerAddr, StoreRecord, kind};
-use crate::id::{ContentId, DhtKey, ManifestId, NodeId, ShareId};
+use crate::id::{CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, ShareId};
 use crate::io::Frame;
 use crate::limits::IDS_MAX;
 
@@ -52,6 +53,9 @@ pub enum Request {
     /// These are the ports I listen on. Between nodes of ours. Answered by
     /// [`Answer::Observed`](super::Answer::Observed).
     Listening(Listening),
+    /// Dial me at these ports, where you see me, and tell whether I answer. Between nodes of ours. Answered by
+    /// [`Answer::DialedBack`](super::Answer::DialedBack).
+    DialBack(Listening),
     /// I have no use for this session; have you? Between nodes of ours. Answered by
     /// [`Answer::Ack`](super::Answer::Ack) if not, and then closed by the asker.
     Part,
@@ -75,6 +79,15 @@ pub enum Request {
     /// Which of these contents, at most [`IDS_MAX`], do you serve? Between nodes of ours. Answered
     /// by [`Answer::Have`](super::Answer::Have).
     Have(Vec<ContentId>),
+    /// Let others ask you for me (SPECIFICATION §11.1); said again before the lease ends. Between nodes of ours.
+    /// Answered by [`Answer::Reserved`](super::Answer::Reserved).
+    Reserve,
+    /// Connect me to who has a reservation with you. Between nodes of ours. Answered by
+    /// [`Answer::Circuit`](super::Answer::Circuit).
+    Connect(NodeKey),
+    /// Somebody asks for you; this is the circuit. Between nodes of ours, from a relay. Answered by
+    /// [`Answer::Ack`](super::Answer::Ack).
+    Incoming(CircuitId),
 }
 
 /// Why a request cannot be served. The text is that of the error reply.
@@ -122,11 +135,15 @@ impl Request {
             Request::GetChunkHashes(_) => kind::GET_CHUNK_HASHES,
             Request::Ping => kind::PING,
             Request::Listening(_) => kind::LISTENING,
+            Request::DialBack(_) => kind::DIAL_BACK,
             Request::Part => kind::PART,
             Request::Watch(_) => kind::WATCH,
             Request::HeadAnnounce(_) => kind::HEAD_ANNOUNCE,
             Request::GetSubtrees { .. } => kind::GET_SUBTREES,
             Request::Have(_) => kind::HAVE,
+            Request::Reserve => kind::RESERVE,
+            Request::Connect(_) => kind::CONNECT,
+            Request::Incoming(_) => kind::INCOMING,
         }
     }
 
@@ -145,11 +162,15 @@ impl Request {
             Request::GetChunkHashes(_) => "GET_CHUNK_HASHES",
             Request::Ping => "PING",
             Request::Listening(_) => "LISTENING",
+            Request::DialBack(_) => "DIAL_BACK",
             Request::Part => "PART",
             Request::Watch(_) => "WATCH",
             Request::HeadAnnounce(_) => "HEAD_ANNOUNCE",
             Request::GetSubtrees { .. } => "GET_SUBTREES",
             Request::Have(_) => "HAVE",
+            Request::Reserve => "RESERVE",
+            Request::Connect(_) => "CONNECT",
+            Request::Incoming(_) => "INCOMING",
         }
     }
 
@@ -160,7 +181,9 @@ impl Request {
             | Request::PexRequest { .. }
             | Request::Ping
             | Request::Listening(_)
-            | Request::Watch(_) => true,
+            | Request::DialBack(_)
+            | Request::Watch(_)
+            | Request::Reserve => true,
             // Whoever was asked to part is not asked again soon.
             Request::Part
             | Request::FindNode(_)
@@ -173,7 +196,9 @@ impl Request {
             | Request::GetChunkHashes(_)
             | Request::HeadAnnounce(_)
             | Request::GetSubtrees { .. }
-            | Request::Have(_) => false,
+            | Request::Have(_)
+            | Request::Connect(_)
+            | Request::Incoming(_) => false,
         }
     }
 
@@ -223,6 +248,13 @@ impl Request {
             kind::WATCH => Request::Watch(read_ids(r)?.into_iter().map(ShareId).collect()),
             kind::HEAD_ANNOUNCE => Request::HeadAnnounce(HeadAnnounce::read(r)?),
             kind::GET_SUBTREES => read_get_subtrees(r)?,
+            kind::DIAL_BACK => Request::DialBack(Listening::read(r)?),
+            kind::RESERVE => {
+                r.int_map(|_, r| r.skip())?;
+                Request::Reserve
+            }
+            kind::CONNECT => Request::Connect(NodeKey(read_first(r, "node key", Reader::exact)?)),
+            kind::INCOMING => Request::Incoming(read_circuit(r)?),
             kind::HAVE => Request::Have(read_ids(r)?.into_iter().map(ContentId).collect()),
             other if kind::is_registered(other) => return Err(RequestError::Unsupported(other)),
             other => return Err(RequestError::Unknown(other)),
@@ -259,10 +291,12 @@ impl Request {
                 w.uint(1_u8).uint(*index);
             }
             Request::GetChunkHashes(content) => write_id(w, &content.0),
-            Request::Ping | Request::Part => {
+            Request::Connect(target) => write_id(w, &target.0),
+            Request::Incoming(circuit) => write_circuit(w, *circuit),
+            Request::Ping | Request::Part | Request::Reserve => {
                 w.map(0);
             }
-            Request::Listening(listening) => listening.write(w),
+            Request::Listening(listening) | Request::DialBack(listening) => listening.write(w),
             Request::Watch(shares) => write_ids(w, shares.iter().map(ShareId::as_bytes)),
             Request::HeadAnnounce(announce) => announce.write(w),
             Request::GetSubtrees {

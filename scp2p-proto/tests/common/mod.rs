@@ -53,6 +53,8 @@ pub struct Host_ {
     pub node: Option<Node>,
     /// A deployed peer in the place of a node.
     pub deployed: Option<Deployed>,
+    /// Nobody can dial it: it is behind a router that lets nothing in.
+    pub walled: bool,
     pub disk: Disk,
     pub config: Config,
     pub events: Vec<Event>,
@@ -112,6 +114,7 @@ impl World {
         self.hosts.push(Host_ {
             node: None,
             deployed: None,
+            walled: false,
             disk: Disk::default(),
             config,
             events: Vec::new(),
@@ -402,7 +405,9 @@ impl World {
         };
         let callee = (0..self.hosts.len()).find(|number| {
             let host = &self.hosts[*number];
-            ip(*number) == target && (host.node.is_some() || host.deployed.is_some())
+            ip(*number) == target
+                && !host.walled
+                && (host.node.is_some() || host.deployed.is_some())
         });
         let Some(callee) = callee.filter(|_| dial.port == port) else {
             return self.push(

@@ -336,6 +336,9 @@ impl Bench {
             | Act::Release(_)
             | Act::Close { .. }
             | Act::Dial { .. }
+            | Act::Circuit(..)
+            | Act::Link(..)
+            | Act::DialCircuit { .. }
             | Act::Unconnected(..)
             | Act::OwnAddrs(_)
             | Act::Outcome(..) => panic!("not for this component to ask"),

@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::Binding;
+use super::super::binding::Role;
 use super::super::calls::Calls;
 use super::super::handshake::{Established, HandshakeError, Initiator, Params, Responder};
 use super::super::roster::Session;
+use super::super::seal::Seal;
 use super::{DialPlan, Link, LinkFailure, SessionEvent, Sessions, State, Step, Up};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane, LinkInfo, Output};
@@ -144,7 +146,7 @@ impl Sessions {
                 body: Bytes::new(),
             };
             // A hello is far below any queue's bound.
-            let _ = link.room.push(Lane::Control, frame);
+            let _ = link.push(Lane::Control, frame);
         }
     }
 
@@ -167,7 +169,8 @@ impl Sessions {
             Binding::Bound { level } => Some(level),
             Binding::Unbound => None,
         };
-        if step.config.require_binding && level.is_none() {
+        let via = self.links.get(&step.id).and_then(|link| link.via);
+        if (step.config.require_binding || via.is_some()) && level.is_none() {
             return self.fail(step, LinkFailure::Unbound(key));
         }
         let Some(link) = self.links.get_mut(&step.id) else {
@@ -179,6 +182,13 @@ impl Sessions {
             calls: Calls::new(),
             tickets: 0,
         });
+        if via.is_some() {
+            let role = match link.inbound {
+                true => Role::Responder,
+                false => Role::Initiator,
+            };
+            link.seal = Some(Seal::new(&established.secret, role));
+        }
         link.control.set_limit(FRAME_MAX);
         link.bulk.set_limit(FRAME_MAX);
         link.grants.authenticated();
@@ -191,6 +201,7 @@ impl Sessions {
             link: step.id,
             transport: info.transport,
             remote: info.remote,
+            via,
             inbound: link.inbound,
             profile: established.profile,
             level,
@@ -209,7 +220,7 @@ impl Sessions {
     }
 
     /// Two nodes of ours keep one session: the newest, because its dialler had given older ones up; of
-    /// those that came up at one time, when both had dialled, the one that the lesser key dialled.
+    /// those that came up at one time, when both had dialled, a direct one, and the one that the lesser key dialled.
     fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
         if planted::has(step.config, Bug::DuplicateKept) {
             return;
@@ -218,7 +229,13 @@ impl Sessions {
         let now = step.now.mono;
         let rank = |session: &Session| {
             let is_recent = now.since(session.since) < CROSSING_TIME;
-            (is_recent, session.inbound != we_dial, session.since)
+            let is_direct = is_recent && session.via.is_none();
+            (
+                is_recent,
+                is_direct,
+                session.inbound != we_dial,
+                session.since,
+            )
         };
         let bound = self
             .roster

@@ -217,10 +217,8 @@ impl Downloads {
 
     /// Connects providers, a few at a time; ourselves excepted.
     pub(super) fn reach(&mut self, cx: &mut Cx<'_>, providers: &[PeerAddr], tag: &Tag) {
-        let same = |own: &PeerAddr, addr: &PeerAddr| own.ip == addr.ip && own.port == addr.port;
         for addr in providers {
-            let own = cx.roster.own_addrs.iter().any(|own| same(own, addr));
-            if own || addr.key == Some(cx.keys.public()) {
+            if cx.roster.is_own_addr(addr) || addr.key == Some(cx.keys.public()) {
                 continue;
             }
             if self.reaches >= PROVIDER_REACHES_MAX {

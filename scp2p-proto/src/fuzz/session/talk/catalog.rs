@@ -9,12 +9,12 @@ use ed25519_dalek::SigningKey;
 use super::{PEER_IP, PEER_PORT};
 use crate::content::{OutboardBuilder, chunk_count, chunk_len};
 use crate::fuzz::session::NOW;
-use crate::id::{ContentId, NodeKey, ShareKey};
+use crate::id::{CircuitId, ContentId, NodeKey, ShareKey};
 use crate::io::Transport;
 use crate::record::{Item, Manifest, Providers, ShareHead, Visibility, head_key, providers_key};
 use crate::wire::{
-    Answer, ChunkHashes, FoundValue, Have, HeadAnnounce, Observed, PeerAddr, Request, StoreRecord,
-    SubtreePage,
+    Answer, ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, Observed, PeerAddr, Request,
+    Reservation, StoreRecord, SubtreePage,
 };
 
 const SMALL: &[u8] = b"some bytes";
@@ -110,7 +110,17 @@ impl Catalog {
             | Request::HaveContent(_)
             | Request::Ping
             | Request::Part
-            | Request::HeadAnnounce(_) => Answer::Ack,
+            | Request::HeadAnnounce(_)
+            | Request::Incoming(_) => Answer::Ack,
+            Request::Reserve => Answer::Reserved(Reservation {
+                lease_secs: 600,
+                circuits_max: 4,
+            }),
+            Request::Connect(_) => Answer::Circuit(CircuitId(3)),
+            Request::DialBack(_) => Answer::DialedBack(DialedBack {
+                quic: false,
+                tcp: true,
+            }),
             Request::PexRequest { .. } | Request::FindNode(_) => Answer::Peers(self.addrs()),
             Request::FindValue(key) => Answer::Found(self.found(*key)),
             Request::GetManifest(id) => Answer::Manifest {

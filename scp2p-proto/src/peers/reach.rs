@@ -1,0 +1,413 @@
+//! Whether others can dial this node: it has peers try (SPECIFICATION §9.6).
+//!
+//! A router lets in what comes from where something was sent to, so only who was not sent anything over a transport
+//! can tell of it. QUIC is asked of peers that are connected over TCP, for TCP links come from other ports than listeners.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::dials::{Goal, Way};
+use super::{ANSWER_TIME, Peers, Tag, Timer};
+use crate::config::Config;
+use crate::cx::{CallError, Cx};
+use crate::id::{LinkId, NodeKey};
+use crate::io::Transport;
+use crate::limits::{DIAL_BACK_PAUSES_MAX, DIAL_BACKS_MAX, DIAL_TIME_MAX, REACH_VOICES_MAX};
+use crate::lru::Lru;
+use crate::netgroup::netgroup;
+use crate::session::{Session, Ticket};
+use crate::time::Time;
+use crate::view::{Reach, Reachability};
+use crate::wire::{Answer, DialedBack, Listening, PeerAddr, Request};
+use crate::wish::Wish;
+
+/// How soon after something changed the first peer is asked.
+const FIRST: Duration = Duration::from_secs(2);
+/// How soon another is asked while too few have spoken; ever later, up to the other.
+const SOON: Duration = Duration::from_secs(5);
+/// How often one is asked afterwards.
+const LATER: Duration = Duration::from_secs(1800);
+/// So many voices are enough.
+const VOICES_ENOUGH: usize = 3;
+/// Whoever sees the asker at this address is not asked to dial it again sooner.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What peers said of us.
+#[derive(Default)]
+pub(super) struct Voices {
+    quic: Vec<Voice>,
+    tcp: Vec<Voice>,
+    /// Who was asked and has not answered.
+    asked: BTreeSet<NodeKey>,
+    /// How long until the next is asked.
+    pause: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Voice {
+    of: NodeKey,
+    network: [u8; 2],
+    reached: bool,
+}
+
+/// Peers that are dialled because they asked for it.
+pub(super) struct DialBacks {
+    under_way: BTreeMap<u64, DialBack>,
+    next: u64,
+    pauses: Lru<IpAddr, Time>,
+}
+
+struct DialBack {
+    ticket: Ticket,
+    open: Vec<(LinkId, Transport)>,
+    reached: DialedBack,
+}
+
+impl Default for DialBacks {
+    fn default() -> DialBacks {
+        DialBacks {
+            under_way: BTreeMap::new(),
+            next: 0,
+            pauses: Lru::new(DIAL_BACK_PAUSES_MAX),
+        }
+    }
+}
+
+impl Voices {
+    /// What the voices of most networks say, each of which counts once.
+    fn verdict(voices: &[Voice]) -> Reach {
+        let networks: BTreeSet<[u8; 2]> = voices.iter().map(|voice| voice.network).collect();
+        let says = |network: &[u8; 2]| {
+            let mut of = voices
+                .iter()
+                .rev()
+                .filter(|voice| voice.network == *network);
+            of.next().is_some_and(|voice| voice.reached)
+        };
+        let yes = networks.iter().filter(|network| says(network)).count();
+        match (yes, networks.len() - yes) {
+            (0, 0) => Reach::Unknown,
+            (yes, no) if yes > no => Reach::Reached,
+            _ => Reach::NotReached,
+        }
+    }
+
+    fn of(&self, transport: Transport) -> &Vec<Voice> {
+        match transport {
+            Transport::Quic => &self.quic,
+            Transport::Tcp => &self.tcp,
+        }
+    }
+
+    fn hear(&mut self, transport: Transport, voice: Voice) {
+        let voices = match transport {
+            Transport::Quic => &mut self.quic,
+            Transport::Tcp => &mut self.tcp,
+        };
+        voices.retain(|other| other.of != voice.of);
+        voices.push(voice);
+        if voices.len() > REACH_VOICES_MAX {
+            voices.remove(0);
+        }
+    }
+}
+
+impl Peers {
+    /// Whether others can dial us, by transport, and how many said so.
+    pub(crate) fn reachability(&self, config: &Config) -> Reachability {
+        let reach = |transport, port: Option<u16>| match port {
+            Some(_) => Voices::verdict(self.voices.of(transport)),
+            None => Reach::NotReached,
+        };
+        Reachability {
+            quic: reach(Transport::Quic, config.quic_port),
+            tcp: reach(Transport::Tcp, config.tcp_port),
+            voices: (self.voices.quic.len() + self.voices.tcp.len()) as u32,
+        }
+    }
+
+    /// The host is elsewhere, so all that was said is of another place.
+    pub(super) fn forget_reach(&mut self, cx: &Cx<'_>) {
+        self.voices = Voices::default();
+        self.timers.set(Timer::Reach, cx.now.mono + FIRST);
+    }
+
+    pub(super) fn start_reach(&mut self, now: Time) {
+        self.timers.set(Timer::Reach, now + FIRST);
+    }
+
+    /// Asks one more peer, and sees to one that can tell of QUIC if there is none.
+    pub(super) fn ask_reach(&mut self, cx: &mut Cx<'_>) {
+        let reach = self.reachability(cx.config);
+        let is_enough = |transport| self.voices.of(transport).len() >= VOICES_ENOUGH;
+        let wants_quic = cx.config.quic_port.is_some() && !is_enough(Transport::Quic);
+        let wants_tcp = cx.config.tcp_port.is_some() && !is_enough(Transport::Tcp);
+        if cx.config.quic_port.is_none() && cx.config.tcp_port.is_none() {
+            return cx.wish(Wish::Reachable(false));
+        }
+        let longer = (self.voices.pause * 2).clamp(SOON, LATER);
+        self.voices.pause = if wants_quic || wants_tcp {
+            longer
+        } else {
+            LATER
+        };
+        let pause = self.rng.jitter(self.voices.pause);
+        self.timers.set(Timer::Reach, cx.now.mono + pause);
+        let asked = self.choose_voice(cx, wants_quic);
+        if let Some(peer) = asked {
+            self.ask_to_dial(cx, peer);
+        }
+        // What is reached over TCP is reached; a connection of its own only for QUIC is for those who are not.
+        if wants_quic && asked.is_none() && reach.tcp != Reach::Reached {
+            self.connect_over_tcp(cx);
+        }
+    }
+
+    /// Somebody who has not spoken, of a network that has not: over TCP, if that is what is needed.
+    fn choose_voice(&mut self, cx: &Cx<'_>, wants_quic: bool) -> Option<NodeKey> {
+        let heard = |transport: Transport, peer: &NodeKey| {
+            self.voices
+                .of(transport)
+                .iter()
+                .any(|voice| voice.of == *peer)
+        };
+        let mut others: Vec<(NodeKey, (bool, bool))> = cx
+            .roster
+            .iter()
+            .filter(|(peer, session)| {
+                is_voice(session)
+                    && !self.voices.asked.contains(*peer)
+                    && !heard(Transport::Tcp, peer)
+            })
+            .map(|(peer, session)| {
+                let network = network(session);
+                let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
+                let is_right = wants_quic == (session.transport == Transport::Tcp);
+                (*peer, (!is_right, spoke))
+            })
+            .collect();
+        self.rng.shuffle(&mut others);
+        let best = others.into_iter().min_by_key(|(_, rank)| *rank);
+        best.map(|(peer, _)| peer)
+    }
+
+    /// Asks a peer whether it can dial us.
+    fn ask_to_dial(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let Some(session) = cx.roster.session(&peer) else {
+            return;
+        };
+        let over_tcp = session.transport == Transport::Tcp && !session.inbound;
+        let ports = Listening {
+            quic_port: self.own.quic_port(cx.config).filter(|_| over_tcp),
+            tcp_port: cx.config.tcp_port,
+        };
+        if ports == Listening::default() {
+            return;
+        }
+        self.voices.asked.insert(peer);
+        let time = DIAL_TIME_MAX + ANSWER_TIME;
+        let tag = Tag::DialedBack(DialedBack {
+            quic: ports.quic_port.is_some(),
+            tcp: ports.tcp_port.is_some(),
+        });
+        cx.call(peer, Request::DialBack(ports), time, tag);
+    }
+
+    pub(super) fn on_dialed_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeKey,
+        asked: DialedBack,
+        answer: Result<Answer, CallError>,
+    ) {
+        self.voices.asked.remove(&peer);
+        let Ok(Answer::DialedBack(reached)) = answer else {
+            return;
+        };
+        let Some(session) = cx.roster.session(&peer) else {
+            return;
+        };
+        let network = network(session);
+        let before = self.reachability(cx.config);
+        for (transport, was_asked, reached) in [
+            (Transport::Quic, asked.quic, reached.quic),
+            (Transport::Tcp, asked.tcp, reached.tcp),
+        ] {
+            if was_asked {
+                let voice = Voice {
+                    of: peer,
+                    network,
+                    reached,
+                };
+                self.voices.hear(transport, voice);
+            }
+        }
+        let now = self.reachability(cx.config);
+        if (before.quic, before.tcp) != (now.quic, now.tcp) {
+            self.tell_reach(cx, now);
+        }
+    }
+
+    fn tell_reach(&self, cx: &mut Cx<'_>, now: Reachability) {
+        cx.event(crate::event::Event::Reachability(now));
+        if let Some(is_direct) = now.is_direct() {
+            cx.wish(Wish::Reachable(is_direct));
+        }
+    }
+
+    /// Somebody that was not met lately is connected over TCP alone, to be asked about QUIC.
+    fn connect_over_tcp(&mut self, cx: &mut Cx<'_>) {
+        let mut from = NodeKey([0; 32]);
+        self.rng.fill(&mut from.0);
+        let others = self.book.from(from);
+        let mut others = others.filter(|(key, record)| {
+            record.ours && cx.roster.session(key).is_none() && **key != cx.keys.public()
+        });
+        let addr = others.find_map(|(_, record)| {
+            let tcp = |addr: &&PeerAddr| addr.transport == Transport::Tcp;
+            let mut reached = record.reached_since(crate::time::UnixTime(0));
+            reached.find(tcp).cloned()
+        });
+        if let Some(addr) = addr
+            && !self.is_full(cx)
+        {
+            let goal = Goal::Addr(PeerAddr {
+                key: None,
+                ..addr.clone()
+            });
+            let way = Way {
+                is_vouched: true,
+                ..Way::to_addr(&addr, addr.key, true, &self.profiles)
+            };
+            self.dials.begin(goal, [way].into(), cx.now.mono);
+        }
+    }
+
+    /// A peer wants to know whether it can be dialled where it is seen. It gets no more than one dial for each port, at no
+    /// other address, and a link that is hung up as soon as its key is known.
+    pub(crate) fn on_dial_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        ports: Listening,
+    ) {
+        let mut sessions = cx.roster.all(&from).iter();
+        let session = sessions.find(|session| session.link == ticket.link());
+        let Some(session) = session.filter(|session| is_voice(session)) else {
+            return cx.refuse(ticket, "over a relay");
+        };
+        let ip = session.remote.ip();
+        let until = self.dial_backs.pauses.peek(&ip);
+        let is_resting = until.is_some_and(|until| *until > cx.now.mono);
+        if is_resting || self.dial_backs.under_way.len() >= DIAL_BACKS_MAX {
+            return cx.refuse(ticket, "rate limit: dialled there lately");
+        }
+        self.dial_backs.pauses.insert(ip, cx.now.mono + PAUSE);
+        let ports = [
+            (Transport::Quic, ports.quic_port),
+            (Transport::Tcp, ports.tcp_port),
+        ];
+        let mut open = Vec::new();
+        for (transport, port) in ports {
+            if let Some(port) = port.filter(|port| *port != 0) {
+                let addr = PeerAddr {
+                    ip,
+                    port,
+                    transport,
+                    key: Some(from),
+                    relay_via: None,
+                };
+                open.push((self.dial_probe(cx, from, addr), transport));
+            }
+        }
+        if open.is_empty() {
+            return cx.answer(ticket, Answer::DialedBack(DialedBack::default()));
+        }
+        self.dial_backs.next += 1;
+        let dial_back = DialBack {
+            ticket,
+            open,
+            reached: DialedBack::default(),
+        };
+        self.dial_backs
+            .under_way
+            .insert(self.dial_backs.next, dial_back);
+    }
+
+    /// A probe came to its end; if it was asked for and the last, who asked is told.
+    pub(super) fn dialed_back(&mut self, cx: &mut Cx<'_>, link: LinkId, is_reached: bool) {
+        let of_link =
+            |(_, it): &(&u64, &mut DialBack)| it.open.iter().any(|(open, _)| *open == link);
+        let mut under_way = self.dial_backs.under_way.iter_mut();
+        let Some((number, dial_back)) = under_way.find(of_link) else {
+            return;
+        };
+        let number = *number;
+        for (_, transport) in dial_back.open.iter().filter(|(open, _)| *open == link) {
+            match transport {
+                Transport::Quic => dial_back.reached.quic = is_reached,
+                Transport::Tcp => dial_back.reached.tcp = is_reached,
+            }
+        }
+        dial_back.open.retain(|(open, _)| *open != link);
+        if dial_back.open.is_empty()
+            && let Some(ended) = self.dial_backs.under_way.remove(&number)
+        {
+            cx.answer(ended.ticket, Answer::DialedBack(ended.reached));
+        }
+    }
+}
+
+/// Whether a session is with somebody who can tell: of ours, and not through a relay.
+fn is_voice(session: &Session) -> bool {
+    session.level.is_some() && session.via.is_none()
+}
+
+/// What tells somebody's network from those of others.
+fn network(session: &Session) -> [u8; 2] {
+    netgroup(session.remote.ip())
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Peers {
+    /// The links on which requests to be dialled wait for an answer.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
+        let under_way = self.dial_backs.under_way.values();
+        under_way.map(|it| it.ticket.link())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voice(of: u8, network: u8, reached: bool) -> Voice {
+        Voice {
+            of: NodeKey([of; 32]),
+            network: [network, 0],
+            reached,
+        }
+    }
+
+    /// However many say so: those of one network are one voice, and the last of them counts.
+    #[test]
+    fn most_networks_decide() {
+        let liars = (0..5).map(|n| voice(n, 1, true));
+        let mut voices: Vec<Voice> = liars.collect();
+        assert_eq!(
+            Voices::verdict(&voices),
+            Reach::Reached,
+            "nobody else spoke"
+        );
+        voices.push(voice(6, 2, false));
+        assert_eq!(Voices::verdict(&voices), Reach::NotReached, "in doubt");
+        voices.push(voice(7, 3, true));
+        assert_eq!(Voices::verdict(&voices), Reach::Reached);
+        voices.push(voice(8, 1, false));
+        assert_eq!(Voices::verdict(&voices), Reach::NotReached);
+        assert_eq!(Voices::verdict(&[]), Reach::Unknown);
+    }
+}

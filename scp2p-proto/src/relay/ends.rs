@@ -1,0 +1,143 @@
+//! Circuits that end at this node: each is a link like any other.
+
+use alloc::collections::BTreeSet;
+
+use super::pipes::{At, Pipes};
+use super::{CONNECT_TIME, Tag};
+use crate::cx::{CallError, Cx};
+use crate::id::{CircuitId, LinkId, NodeKey};
+use crate::io::{DialError, Lane, LinkEvent, LinkInfo};
+use crate::limits::{CIRCUIT_ROOM, CIRCUITS_HERE_MAX};
+use crate::session::{Session, Ticket};
+use crate::wire::{Answer, CircuitEnd, Request};
+
+/// What both ends of a circuit have in the place of a TLS connection's exporter (SPECIFICATION §11.4): a hello made for
+/// a circuit is none for a TLS connection, and the other way round.
+const EXPORTER_CONTEXT: &str = "scp2p circuit 2026 channel binding";
+
+#[derive(Default)]
+pub(super) struct Ends {
+    /// Links whose circuits relays were asked for.
+    asked: BTreeSet<LinkId>,
+    /// Numbers of links that others opened.
+    accepted: u64,
+}
+
+impl Ends {
+    pub(super) fn connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        relay: NodeKey,
+        target: NodeKey,
+    ) {
+        self.asked.insert(link);
+        cx.call(
+            relay,
+            Request::Connect(target),
+            CONNECT_TIME,
+            Tag::Connect(link),
+        );
+    }
+
+    /// A link is not wanted any more before its circuit is there.
+    pub(super) fn give_up(&mut self, link: LinkId) {
+        self.asked.remove(&link);
+    }
+
+    /// A relay has answered over the session of the link `over`.
+    pub(super) fn on_connected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pipes: &mut Pipes,
+        link: LinkId,
+        relay: NodeKey,
+        over: LinkId,
+        answer: Result<Answer, CallError>,
+    ) {
+        let is_wanted = self.asked.remove(&link);
+        let circuit = match answer {
+            Ok(Answer::Circuit(circuit)) => circuit,
+            Ok(_) | Err(_) if !is_wanted => return,
+            Ok(_) | Err(CallError::Malformed) => {
+                return cx.link(link, LinkEvent::Failed(DialError::Tls));
+            }
+            Err(CallError::Refused { .. }) => {
+                return cx.link(link, LinkEvent::Failed(DialError::Refused));
+            }
+            Err(CallError::TimedOut) => {
+                return cx.link(link, LinkEvent::Failed(DialError::TimedOut));
+            }
+            Err(CallError::Connect(_) | CallError::Lost | CallError::Busy) => {
+                return cx.link(link, LinkEvent::Failed(DialError::Unreachable));
+            }
+        };
+        let at = At {
+            link: over,
+            circuit,
+        };
+        let session = session_on(cx, relay, over);
+        match session {
+            Some(session) if is_wanted && !pipes.contains(at) => {
+                pipes.end_here(at, link, cx.now.mono);
+                cx.circuit_up(link, relay, LinkEvent::Dialed(info(&session)));
+                cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
+            }
+            Some(_) if !is_wanted => {
+                cx.circuit(
+                    over,
+                    circuit,
+                    crate::wire::CircuitFrame::Close(CircuitEnd::Closed),
+                );
+            }
+            Some(_) | None => {
+                if is_wanted {
+                    cx.link(link, LinkEvent::Failed(DialError::Unreachable));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_incoming(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pipes: &mut Pipes,
+        relay: NodeKey,
+        ticket: Ticket,
+        circuit: CircuitId,
+    ) {
+        let at = At {
+            link: ticket.link(),
+            circuit,
+        };
+        let Some(session) = session_on(cx, relay, at.link).filter(|_| !pipes.contains(at)) else {
+            return cx.refuse(ticket, "no such circuit");
+        };
+        if pipes.ending_here() >= CIRCUITS_HERE_MAX {
+            return cx.refuse(ticket, "rate limit: too many circuits");
+        }
+        cx.answer(ticket, Answer::Ack);
+        self.accepted += 1;
+        let link = LinkId::accepted_circuit(self.accepted);
+        pipes.end_here(at, link, cx.now.mono);
+        cx.circuit_up(link, relay, LinkEvent::Accepted(info(&session)));
+        cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
+    }
+}
+
+/// The session of a link with a peer of ours.
+fn session_on(cx: &Cx<'_>, peer: NodeKey, link: LinkId) -> Option<Session> {
+    let mut sessions = cx.roster.all(&peer).iter();
+    sessions
+        .find(|session| session.link == link && session.level.is_some() && session.via.is_none())
+        .cloned()
+}
+
+/// How a circuit looks to who has to do with links.
+fn info(session: &Session) -> LinkInfo {
+    LinkInfo {
+        transport: session.transport,
+        remote: session.remote,
+        exporter: blake3::derive_key(EXPORTER_CONTEXT, &[]),
+    }
+}

@@ -1,0 +1,200 @@
+//! Circuits through relays: as a relay, and as one of the ends (SPECIFICATION §11).
+
+mod carrier;
+mod ends;
+mod pipes;
+mod places;
+
+use core::time::Duration;
+
+use self::carrier::Carrier;
+use self::ends::Ends;
+use self::pipes::{At, Pipes};
+use self::places::Places;
+use crate::cx::{Cx, Outcome};
+use crate::id::{CircuitId, LinkId, NodeKey};
+use crate::outbox::ForCircuit;
+use crate::rng::Rng;
+use crate::session::{Roster, Ticket};
+use crate::time::Time;
+use crate::wire::CircuitFrame;
+
+/// What an outcome was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tag {
+    /// A relay is asked to connect us, as this link.
+    Connect(LinkId),
+    /// Somebody is told of a circuit, by the number under which who asked for it waits.
+    Incoming(u64),
+    /// A relay is asked for a place.
+    Reserve,
+}
+
+/// How long a relay waits for the other end to take a circuit.
+const INCOMING_TIME: Duration = Duration::from_secs(4);
+/// How long a circuit may take, with the session to the relay.
+const CONNECT_TIME: Duration = Duration::from_secs(8);
+
+/// All that has to do with relays.
+pub(crate) struct Relay {
+    pipes: Pipes,
+    carrier: Carrier,
+    ends: Ends,
+    places: Places,
+}
+
+impl Relay {
+    pub(crate) fn new(rng: Rng) -> Relay {
+        Relay {
+            pipes: Pipes::default(),
+            carrier: Carrier::default(),
+            ends: Ends::default(),
+            places: Places::new(rng),
+        }
+    }
+
+    /// A peer asks for a place.
+    pub(crate) fn on_reserve(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket) {
+        self.carrier.on_reserve(cx, from, ticket);
+    }
+
+    /// A peer asks for a circuit to somebody who has a place here.
+    pub(crate) fn on_connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        target: NodeKey,
+    ) {
+        self.carrier
+            .on_connect(cx, &self.pipes, from, ticket, target);
+    }
+
+    /// A relay has somebody who asks for us.
+    pub(crate) fn on_incoming(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        circuit: CircuitId,
+    ) {
+        if self.places.has(&from) {
+            self.ends
+                .on_incoming(cx, &mut self.pipes, from, ticket, circuit);
+        } else {
+            cx.refuse(ticket, "no reservation");
+        }
+    }
+
+    /// Opens a circuit to a peer as this link.
+    pub(crate) fn connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        relay: NodeKey,
+        target: NodeKey,
+    ) {
+        self.ends.connect(cx, link, relay, target);
+    }
+
+    /// Something of a circuit came over a session.
+    pub(crate) fn on_frame(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        circuit: CircuitId,
+        frame: CircuitFrame,
+    ) {
+        self.pipes.on_frame(cx, At { link, circuit }, frame);
+    }
+
+    /// A link that is a circuit is asked something.
+    pub(crate) fn on_ask(&mut self, cx: &mut Cx<'_>, link: LinkId, ask: ForCircuit) {
+        match ask {
+            ForCircuit::Send(frame) => self.pipes.send(cx, link, frame.head),
+            ForCircuit::Grant(bytes) => self.pipes.grant(cx, link, bytes),
+            ForCircuit::Close => {
+                if !self.pipes.close(cx, link) {
+                    self.ends.give_up(link);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
+        let Outcome::Answer {
+            from,
+            answer,
+            receipt,
+        } = outcome
+        else {
+            return;
+        };
+        match tag {
+            Tag::Connect(link) => {
+                self.ends
+                    .on_connected(cx, &mut self.pipes, link, from, receipt.link, answer);
+            }
+            Tag::Incoming(number) => {
+                self.carrier
+                    .on_taken(cx, &mut self.pipes, number, receipt.link, answer);
+            }
+            Tag::Reserve => self.places.on_reserved(cx, from, answer),
+        }
+    }
+
+    /// One more frame of a circuit may go out on a session.
+    pub(crate) fn pump(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        self.pipes.pump(cx, link);
+    }
+
+    /// A session that was held up takes more.
+    pub(crate) fn on_room(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        self.pipes.on_room(cx, link);
+    }
+
+    /// A session is up.
+    pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        self.places.on_up(cx, peer);
+    }
+
+    /// A session has ended.
+    pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey, last: bool) {
+        self.pipes.session_down(cx, link);
+        self.carrier.on_down(link);
+        if last {
+            self.places.on_down(cx, peer);
+        }
+    }
+
+    /// Whether the session with a peer is kept although nothing is asked over it.
+    pub(crate) fn needs(&self, peer: &NodeKey, roster: &Roster) -> bool {
+        let links = roster.all(peer).iter().map(|session| session.link);
+        self.carrier.has_place(peer) || self.places.has(peer) || self.pipes.is_on(links)
+    }
+
+    /// Whether others can dial us without a relay.
+    pub(crate) fn on_reachable(&mut self, cx: &mut Cx<'_>, is_direct: bool) {
+        self.places.on_reachable(cx, is_direct);
+    }
+
+    pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        self.places.on_time(cx);
+        self.carrier.on_time(cx, &mut self.pipes);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        [self.places.deadline(), self.carrier.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Relay {
+    /// The links on which requests wait for an answer.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
+        self.carrier.tickets()
+    }
+}

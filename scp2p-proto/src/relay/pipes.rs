@@ -1,0 +1,374 @@
+//! The circuits of each session, and what flows through them (SPECIFICATION §11.3).
+//!
+//! A pipe is one circuit as one session has it: what waits to go out on it, and how much may go in each direction. What
+//! comes in goes either to a link of ours, if the circuit ends here, or to the pipe of another session, if it passes. Who
+//! feeds a pipe gets room when something left it, so what waits is bounded whoever is slow.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cx::Cx;
+use crate::id::{CircuitId, LinkId};
+use crate::io::{Lane, LinkError, LinkEvent};
+use crate::limits::{CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX};
+use crate::time::Time;
+use crate::wire::{CircuitEnd, CircuitFrame};
+use crate::wish::Wish;
+
+/// A circuit on the session of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    pub link: LinkId,
+    pub circuit: CircuitId,
+}
+
+/// Where what comes in goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// It ends here, as this link.
+    Here(LinkId),
+    /// It passes.
+    On(At),
+}
+
+struct Pipe {
+    to: To,
+    queue: VecDeque<Bytes>,
+    /// How much the other side of the session takes.
+    credit: u64,
+    /// How much it may send.
+    granted: u64,
+    /// Granted and not told yet.
+    untold: u64,
+    /// How much of what it may send was not granted yet: everybody may send the first bytes.
+    ahead: u64,
+    /// Nothing is fed any more; when the queue is empty this is told and the pipe is gone.
+    ending: Option<CircuitEnd>,
+    /// When something went through last.
+    used: Time,
+}
+
+/// All pipes.
+#[derive(Default)]
+pub(super) struct Pipes {
+    pipes: BTreeMap<At, Pipe>,
+    /// The links of circuits that end here.
+    ends: BTreeMap<LinkId, At>,
+    /// Circuits of each session that something may go out on, in turns.
+    ready: BTreeMap<LinkId, VecDeque<CircuitId>>,
+    /// Sessions whose next frame is under way to be sent.
+    pumped: BTreeSet<LinkId>,
+}
+
+impl Pipes {
+    /// A circuit of a session ends here as this link, which is told later that it is up.
+    pub(super) fn end_here(&mut self, at: At, link: LinkId, now: Time) {
+        self.ends.insert(link, at);
+        self.pipes.insert(at, Pipe::new(To::Here(link), now));
+    }
+
+    /// Two sessions have the two ends of a circuit.
+    pub(super) fn join(&mut self, one: At, other: At, cx: &mut Cx<'_>) {
+        for (at, to) in [(one, other), (other, one)] {
+            let mut pipe = Pipe::new(To::On(to), cx.now.mono);
+            pipe.grant(CIRCUIT_WINDOW);
+            pipe.tell(at, cx);
+            self.pipes.insert(at, pipe);
+        }
+    }
+
+    pub(super) fn contains(&self, at: At) -> bool {
+        self.pipes.contains_key(&at)
+    }
+
+    /// How many circuits pass, each counted once.
+    pub(super) fn passing(&self) -> usize {
+        let passing = self.pipes.values();
+        passing
+            .filter(|pipe| matches!(pipe.to, To::On(_)))
+            .count()
+            .div_ceil(2)
+    }
+
+    /// How many circuits pass that a session has an end of.
+    pub(super) fn passing_on(&self, link: LinkId) -> usize {
+        let on_link = self.on_session(link);
+        on_link
+            .filter(|at| {
+                let pipe = self.pipes.get(at);
+                pipe.is_some_and(|pipe| matches!(pipe.to, To::On(_)))
+            })
+            .count()
+    }
+
+    /// How many circuits end here.
+    pub(super) fn ending_here(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Something came in.
+    pub(super) fn on_frame(&mut self, cx: &mut Cx<'_>, at: At, frame: CircuitFrame) {
+        match frame {
+            CircuitFrame::Data(bytes) => self.on_data(cx, at, bytes),
+            CircuitFrame::Credit(bytes) => {
+                if let Some(pipe) = self.pipes.get_mut(&at) {
+                    pipe.credit = pipe.credit.saturating_add(bytes.into());
+                    self.ready(cx, at);
+                }
+            }
+            CircuitFrame::Close(end) => {
+                if let Some(pipe) = self.remove(at) {
+                    self.pass_end(cx, pipe.to, end);
+                }
+            }
+        }
+    }
+
+    fn on_data(&mut self, cx: &mut Cx<'_>, at: At, bytes: Bytes) {
+        // What is not known has just been closed.
+        let Some(pipe) = self.pipes.get_mut(&at) else {
+            return;
+        };
+        let Some(granted) = pipe.granted.checked_sub(bytes.len() as u64) else {
+            return self.end(cx, at, CircuitEnd::Offence);
+        };
+        pipe.granted = granted;
+        pipe.used = cx.now.mono;
+        match pipe.to {
+            To::Here(link) => cx.link(link, LinkEvent::Bytes(Lane::Control, bytes)),
+            To::On(other) => self.feed(cx, other, bytes),
+        }
+    }
+
+    /// Something is to go out on a circuit.
+    fn feed(&mut self, cx: &mut Cx<'_>, at: At, bytes: Bytes) {
+        if let Some(pipe) = self.pipes.get_mut(&at)
+            && pipe.ending.is_none()
+        {
+            pipe.used = cx.now.mono;
+            pipe.queue.push_back(bytes);
+            self.ready(cx, at);
+        }
+    }
+
+    /// A link that ends here sends.
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, link: LinkId, bytes: Bytes) {
+        if let Some(at) = self.ends.get(&link).copied() {
+            self.feed(cx, at, bytes);
+        }
+    }
+
+    /// A link that ends here takes so many more bytes.
+    pub(super) fn grant(&mut self, cx: &mut Cx<'_>, link: LinkId, bytes: u32) {
+        if let Some(at) = self.ends.get(&link).copied()
+            && let Some(pipe) = self.pipes.get_mut(&at)
+        {
+            pipe.grant(bytes.into());
+            pipe.tell(at, cx);
+        }
+    }
+
+    /// A link that ends here is closed, after what was sent on it. False if it is not known.
+    pub(super) fn close(&mut self, cx: &mut Cx<'_>, link: LinkId) -> bool {
+        let Some(at) = self.ends.remove(&link) else {
+            return false;
+        };
+        self.end_after_queue(cx, at, CircuitEnd::Closed);
+        true
+    }
+
+    /// A session has ended, and its circuits with it.
+    pub(super) fn session_down(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        let lost: Vec<At> = self.on_session(link).collect();
+        for at in lost {
+            if let Some(pipe) = self.remove(at) {
+                self.pass_end(cx, pipe.to, CircuitEnd::Lost);
+            }
+        }
+        self.ready.remove(&link);
+        self.pumped.remove(&link);
+    }
+
+    /// Ends a circuit for a reason of ours; both sides are told.
+    pub(super) fn end(&mut self, cx: &mut Cx<'_>, at: At, end: CircuitEnd) {
+        if let Some(pipe) = self.remove(at) {
+            cx.circuit(at.link, at.circuit, CircuitFrame::Close(end));
+            self.pass_end(cx, pipe.to, end);
+        }
+    }
+
+    /// One side of a circuit is gone.
+    fn pass_end(&mut self, cx: &mut Cx<'_>, to: To, end: CircuitEnd) {
+        match to {
+            To::Here(link) => {
+                let error = match end {
+                    CircuitEnd::Closed => LinkError::Closed,
+                    CircuitEnd::Lost | CircuitEnd::Limited | CircuitEnd::Offence => LinkError::Lost,
+                };
+                cx.link(link, LinkEvent::Closed(error));
+            }
+            To::On(other) => self.end_after_queue(cx, other, end),
+        }
+    }
+
+    fn end_after_queue(&mut self, cx: &mut Cx<'_>, at: At, end: CircuitEnd) {
+        if let Some(pipe) = self.pipes.get_mut(&at) {
+            pipe.ending = Some(end);
+            self.ready(cx, at);
+        }
+    }
+
+    /// Circuits that pass and through which nothing went for so long.
+    pub(super) fn idle_for(&self, now: Time, span: Duration) -> Vec<At> {
+        let is_idle = |at: &At| {
+            let pipe = self.pipes.get(at);
+            pipe.is_some_and(|pipe| now.since(pipe.used) >= span)
+        };
+        let pipes = self.pipes.iter();
+        let idle = pipes.filter(|(at, pipe)| match pipe.to {
+            To::On(other) => is_idle(at) && (is_idle(&other) || !self.contains(other)),
+            To::Here(_) => false,
+        });
+        idle.map(|(at, _)| *at).collect()
+    }
+
+    /// Whether a peer has something under way through here.
+    pub(super) fn is_on(&self, links: impl IntoIterator<Item = LinkId>) -> bool {
+        let mut links = links.into_iter();
+        links.any(|link| self.on_session(link).next().is_some())
+    }
+
+    /// Something may go out on a circuit.
+    fn ready(&mut self, cx: &mut Cx<'_>, at: At) {
+        let can_go = self.pipes.get(&at).is_some_and(Pipe::can_go);
+        if !can_go {
+            return;
+        }
+        let turns = self.ready.entry(at.link).or_default();
+        if !turns.contains(&at.circuit) {
+            turns.push_back(at.circuit);
+        }
+        self.pump_soon(cx, at.link);
+    }
+
+    fn pump_soon(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        let has_turns = self.ready.get(&link).is_some_and(|it| !it.is_empty());
+        if has_turns && !cx.roster.is_held_up(link) && self.pumped.insert(link) {
+            cx.wish(Wish::Pump(link));
+        }
+    }
+
+    /// One more frame may go out on a session: that of the circuit whose turn it is.
+    pub(super) fn pump(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        self.pumped.remove(&link);
+        let turns = self.ready.get_mut(&link);
+        if let Some(circuit) = turns.and_then(VecDeque::pop_front) {
+            self.go(cx, At { link, circuit });
+        }
+        if self.ready.get(&link).is_some_and(VecDeque::is_empty) {
+            self.ready.remove(&link);
+        }
+        self.pump_soon(cx, link);
+    }
+
+    /// A session that was held up takes more.
+    pub(super) fn on_room(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        self.pump_soon(cx, link);
+    }
+
+    fn go(&mut self, cx: &mut Cx<'_>, at: At) {
+        let Some(pipe) = self.pipes.get_mut(&at).filter(|pipe| pipe.can_go()) else {
+            return;
+        };
+        let Some(bytes) = pipe.queue.pop_front() else {
+            let end = pipe.ending.unwrap_or(CircuitEnd::Closed);
+            self.remove(at);
+            return cx.circuit(at.link, at.circuit, CircuitFrame::Close(end));
+        };
+        let len = bytes.len();
+        pipe.credit = pipe.credit.saturating_sub(len as u64);
+        let feeder = pipe.to;
+        cx.circuit(at.link, at.circuit, CircuitFrame::Data(bytes));
+        match feeder {
+            To::Here(link) if self.ends.contains_key(&link) => {
+                cx.link(link, LinkEvent::Room(Lane::Control, len as u32));
+            }
+            To::Here(_) => {}
+            To::On(other) => {
+                if let Some(pipe) = self.pipes.get_mut(&other) {
+                    pipe.grant(len as u64);
+                    pipe.tell(other, cx);
+                }
+            }
+        }
+        self.ready(cx, at);
+    }
+
+    fn remove(&mut self, at: At) -> Option<Pipe> {
+        let pipe = self.pipes.remove(&at)?;
+        if let To::Here(link) = pipe.to
+            && self.ends.get(&link) == Some(&at)
+        {
+            self.ends.remove(&link);
+        }
+        Some(pipe)
+    }
+
+    fn on_session(&self, link: LinkId) -> impl Iterator<Item = At> {
+        let first = CircuitId(0);
+        let last = CircuitId(u32::MAX);
+        let circuits = self.pipes.range(
+            At {
+                link,
+                circuit: first,
+            }..=At {
+                link,
+                circuit: last,
+            },
+        );
+        circuits.map(|(at, _)| *at)
+    }
+}
+
+impl Pipe {
+    fn new(to: To, now: Time) -> Pipe {
+        Pipe {
+            to,
+            queue: VecDeque::new(),
+            credit: CIRCUIT_CREDIT_FIRST,
+            granted: CIRCUIT_CREDIT_FIRST,
+            untold: 0,
+            ahead: CIRCUIT_CREDIT_FIRST,
+            ending: None,
+            used: now,
+        }
+    }
+
+    /// Whether a frame may go out now.
+    fn can_go(&self) -> bool {
+        match self.queue.front() {
+            Some(bytes) => bytes.len() as u64 <= self.credit,
+            None => self.ending.is_some(),
+        }
+    }
+
+    fn grant(&mut self, bytes: u64) {
+        let known = bytes.min(self.ahead);
+        self.ahead -= known;
+        self.untold = self.untold.saturating_add(bytes - known);
+    }
+
+    /// Tells what was granted when it is worth a frame, and counts it as granted.
+    fn tell(&mut self, at: At, cx: &mut Cx<'_>) {
+        if self.untold < RECORD_MAX as u64 {
+            return;
+        }
+        let bytes = u32::try_from(self.untold).unwrap_or(u32::MAX);
+        self.untold = self.untold.saturating_sub(bytes.into());
+        self.granted = self.granted.saturating_add(bytes.into());
+        cx.circuit(at.link, at.circuit, CircuitFrame::Credit(bytes));
+    }
+}
