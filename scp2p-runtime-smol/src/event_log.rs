@@ -76,6 +76,7 @@ fn warning(event: &Event) -> Option<String> {
         Event::StoreTrouble { reason } => format!("the store failed: {reason:?}"),
         Event::PeerConnected { .. }
         | Event::PeerDisconnected { .. }
+        | Event::Reachability(_)
         | Event::SharePublished { .. }
         | Event::ManifestUpdated { .. }
         | Event::ItemRefused { .. }

@@ -4,10 +4,11 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "smoke",
     "churn50",
     "nat-matrix",
+    "relays",
     "partition-heal",
     "crash-storm",
     "update-propagation",
@@ -23,6 +24,7 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "smoke" => smoke(seed),
         "churn50" => churn50(seed),
         "nat-matrix" => nat_matrix(seed),
+        "relays" => relays(seed),
         "partition-heal" => partition_heal(seed),
         "crash-storm" => crash_storm(seed),
         "update-propagation" => update_propagation(seed),
@@ -93,6 +95,26 @@ fn nat_matrix(seed: u64) -> Scenario {
     }
     made.publish(5, 1, 2, 100_000);
     made.publish(300, 1, 2, 100_000);
+    made.scenario
+}
+
+/// A host behind each kind of edge, and two relays: each publishes, and each gets what all others published.
+fn relays(seed: u64) -> Scenario {
+    let mut scenario = nat_matrix(seed);
+    scenario.events.clear();
+    scenario.length = Span::secs(1800);
+    let mut made = Made { scenario };
+    for relay in [0, 1] {
+        made.host(relay).node.relay = true;
+    }
+    let behind = 3..made.scenario.hosts.len() as u32;
+    for owner in behind.clone() {
+        made.publish(60, owner, 1, 20_000);
+        for host in behind.clone().filter(|host| *host != owner) {
+            made.follow(120, host, owner);
+            made.at(180, host, get(owner));
+        }
+    }
     made.scenario
 }
 

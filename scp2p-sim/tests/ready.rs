@@ -31,6 +31,13 @@ fn nat_matrix() {
     assert_eq!(report.update_ms.len(), 12);
 }
 
+/// Behind whatever edges two hosts are, one gets what the other publishes: through a relay if it must be.
+#[test]
+fn relays() {
+    let report = named("relays");
+    assert_eq!((report.downloads, report.download_ms.len()), (132, 132));
+}
+
 /// What was published in one half of a split network reaches the other half when the split is over.
 #[test]
 fn partition_heal() {

@@ -3,14 +3,14 @@
 use scp2p_proto::command;
 use scp2p_proto::io::Transport;
 use scp2p_proto::record;
-use scp2p_proto::view;
+use scp2p_proto::view::{self, Reach};
 use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
 use super::{
     Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, PublicShare,
-    Published, Refused, Session, Share, Started, Subscribed, Subscription, Synced, Text,
-    Visibility,
+    Published, Reachability, Refused, Session, Share, Started, Subscribed, Subscription, Synced,
+    Text, Visibility,
 };
 
 /// The name of a transport.
@@ -46,6 +46,33 @@ impl From<&runtime::Listening> for Listening {
     }
 }
 
+/// Whether others can dial a node, or find it through relays.
+pub(super) fn reachability(status: &view::Status) -> Reachability {
+    let reach = status.reachability;
+    let is_relayed = status.addresses.iter().any(|addr| addr.relay_via.is_some());
+    let state = match reach.is_direct() {
+        Some(true) => "direct",
+        Some(false) if is_relayed => "relayed",
+        Some(false) => "outbound-only",
+        None => "unknown",
+    };
+    Reachability {
+        state: state.to_owned(),
+        quic: reached(reach.quic),
+        tcp: reached(reach.tcp),
+        voices: reach.voices,
+    }
+}
+
+pub(super) fn reached(reach: Reach) -> String {
+    match reach {
+        Reach::Unknown => "unknown",
+        Reach::Reached => "reached",
+        Reach::NotReached => "not-reached",
+    }
+    .to_owned()
+}
+
 impl From<view::Status> for Identity {
     fn from(status: view::Status) -> Self {
         Identity {
@@ -74,6 +101,7 @@ impl From<view::SessionView> for Session {
         Session {
             transport: transport(session.transport),
             remote: session.remote,
+            via: session.via.map(Text),
             inbound: session.inbound,
             profile: match session.profile {
                 Profile::A => "A",

@@ -35,6 +35,17 @@ pub enum Happened {
         remote: SocketAddr,
         /// Whether it is bound to its TLS channel.
         bound: bool,
+        /// The relay that carries it.
+        via: Option<Text<NodeKey>>,
+    },
+    /// Others can dial this node, or can no longer.
+    Reachability {
+        /// Over QUIC: `reached`, `not-reached` or `unknown`.
+        quic: String,
+        /// Over TCP, in the same words.
+        tcp: String,
+        /// So many tried.
+        voices: u32,
     },
     /// The last session with a peer ended.
     PeerDisconnected {
@@ -179,11 +190,18 @@ impl From<Event> for Happened {
                 transport,
                 remote,
                 bound,
+                via,
             } => Happened::PeerConnected {
                 peer: Text(peer),
                 transport: convert::transport(transport),
                 remote,
                 bound,
+                via: via.map(Text),
+            },
+            Event::Reachability(reach) => Happened::Reachability {
+                quic: convert::reached(reach.quic),
+                tcp: convert::reached(reach.tcp),
+                voices: reach.voices,
             },
             Event::PeerDisconnected { peer } => Happened::PeerDisconnected { peer: Text(peer) },
             Event::Interception { claimed, remote } => Happened::Interception {

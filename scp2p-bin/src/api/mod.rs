@@ -53,6 +53,8 @@ pub struct Status {
     pub listening: Listening,
     /// Where others can reach it, as far as it knows.
     pub addresses: Vec<String>,
+    /// Whether others can dial it.
+    pub reachability: Reachability,
     /// Peers with a session.
     pub connected: u32,
     /// Peers in the address book.
@@ -75,6 +77,19 @@ pub struct Status {
     pub downloaded: u64,
     /// Content bytes sent since the start.
     pub uploaded: u64,
+}
+
+/// Whether others can dial a node, as those say that tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reachability {
+    /// `direct`, `relayed` (others find it through relays), `outbound-only` (nobody can reach it) or `unknown`.
+    pub state: String,
+    /// Over QUIC: `reached`, `not-reached` or `unknown`.
+    pub quic: String,
+    /// Over TCP, in the same words.
+    pub tcp: String,
+    /// So many tried.
+    pub voices: u32,
 }
 
 /// `GET id`.
@@ -110,8 +125,10 @@ pub struct Peer {
 pub struct Session {
     /// `quic` or `tcp`.
     pub transport: String,
-    /// The other end.
+    /// The other end, which is the relay's if there is one.
     pub remote: SocketAddr,
+    /// The relay that carries it and sees ciphertext alone.
+    pub via: Option<Text<NodeKey>>,
     /// Whether the peer dialled.
     pub inbound: bool,
     /// The hello profile: `A`, `B` or `C`.

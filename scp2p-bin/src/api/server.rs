@@ -18,7 +18,7 @@ use smol::channel::Sender;
 use smol::net::unix::{UnixListener, UnixStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::{Listening, Status, Text, routes};
+use super::{Listening, Status, Text, convert, routes};
 
 /// Connections at a time. Every one costs a descriptor, which the network needs too.
 const CONNECTIONS_MAX: usize = 64;
@@ -68,6 +68,7 @@ impl Node {
             id: Text(status.id),
             listening: self.listening.clone(),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
+            reachability: convert::reachability(&status),
             connected: status.connected,
             known: status.known,
             contacts: status.contacts,

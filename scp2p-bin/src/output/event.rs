@@ -16,11 +16,22 @@ fn sentence(happened: &Happened) -> String {
             transport,
             remote,
             bound,
+            via,
         } => format!(
-            "peer {} connected over {} from {remote}, {}",
+            "peer {} connected over {} {} {remote}, {}",
             short(peer),
             shown(transport),
+            if via.is_some() {
+                "through the relay at"
+            } else {
+                "from"
+            },
             if *bound { "bound" } else { "unbound" }
+        ),
+        Happened::Reachability { quic, tcp, .. } => format!(
+            "others that dialled this node: QUIC {}, TCP {}",
+            shown(quic),
+            shown(tcp)
         ),
         Happened::PeerDisconnected { peer } => format!("peer {} disconnected", short(peer)),
         Happened::Interception { claimed, remote } => {

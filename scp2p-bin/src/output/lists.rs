@@ -51,9 +51,14 @@ pub fn peers(peers: &[api::Peer]) -> String {
 /// Transport, direction, and whether somebody could sit in between.
 fn how(session: &api::Session) -> String {
     format!(
-        "{} {}, {}",
+        "{} {}{}, {}",
         shown(&session.transport),
         if session.inbound { "in" } else { "out" },
+        if session.via.is_some() {
+            " relayed"
+        } else {
+            ""
+        },
         if session.bound {
             "bound".to_owned()
         } else {

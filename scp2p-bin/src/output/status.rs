@@ -12,6 +12,7 @@ pub fn status(status: &api::Status) -> String {
         ("id", status.id.to_string()),
         ("listening", listening(&status.listening)),
         ("reachable", addresses(&status.addresses)),
+        ("dialled", dialled(&status.reachability)),
         (
             "peers",
             format!(
@@ -64,6 +65,20 @@ pub fn ready(status: &api::Status) -> String {
         short(&status.key),
         listening(&status.listening),
         shown(&status.control)
+    )
+}
+
+/// Whether others can dial this node, and who says so.
+fn dialled(reach: &api::Reachability) -> String {
+    if reach.voices == 0 {
+        return "not known yet whether others can dial this node".to_owned();
+    }
+    format!(
+        "{} (QUIC {}, TCP {}, by {})",
+        shown(&reach.state),
+        shown(&reach.quic),
+        shown(&reach.tcp),
+        count(reach.voices, "attempt of a peer", "attempts of peers")
     )
 }
 

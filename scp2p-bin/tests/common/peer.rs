@@ -289,7 +289,11 @@ impl Served<'_> {
             | Request::ListPublicShares { .. }
             | Request::GetChunk { .. }
             | Request::GetChunkHashes(_)
-            | Request::GetSubtrees { .. } => return None,
+            | Request::GetSubtrees { .. }
+            | Request::DialBack(_)
+            | Request::Reserve
+            | Request::Connect(_)
+            | Request::Incoming(_) => return None,
         })
     }
 }

@@ -158,7 +158,9 @@ impl Made<'_, '_> {
             let mut host = Host::new(format!("n{number}"));
             let hubs = (0..HUBS.min(self.options.nodes)).filter(|hub| *hub != number);
             host.bootstrap = hubs.map(|hub| format!("n{hub}")).collect();
-            if number >= HUBS {
+            if number < HUBS {
+                host.node.relay = self.options.nat != NatMix::Open && self.choices.percent(70);
+            } else {
                 host.edge = self.edge(number);
                 host.start = Span::millis(self.choices.below(60_000));
                 host.up = self.choices.one_of([12_500_000, 1_250_000, 125_000_000]);

@@ -147,6 +147,9 @@ pub struct NodeSettings {
     /// Sessions kept although they are of no use at the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions_kept: Option<u32>,
+    /// Whether it relays for others.
+    #[serde(skip_serializing_if = "is_default")]
+    pub relay: bool,
     /// Whether QUIC is off.
     #[serde(skip_serializing_if = "is_default")]
     pub no_quic: bool,

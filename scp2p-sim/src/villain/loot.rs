@@ -132,6 +132,9 @@ impl Loot {
             | Answer::PublicShares(_)
             | Answer::ChunkHashes(_)
             | Answer::Observed(_)
+            | Answer::DialedBack(_)
+            | Answer::Reserved(_)
+            | Answer::Circuit(_)
             | Answer::Have(_) => {}
         }
     }

@@ -319,6 +319,10 @@ impl Talker {
                 sizes: vec![None; contents.len()],
             }),
             Request::GetManifest(_)
+            | Request::DialBack(_)
+            | Request::Reserve
+            | Request::Connect(_)
+            | Request::Incoming(_)
             | Request::GetChunk { .. }
             | Request::GetChunkHashes(_)
             | Request::GetSubtrees { .. } => return None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use scp2p_proto::command::{CommandError, Reply};
-use scp2p_proto::config::Config;
+use scp2p_proto::config::{Config, RelayLimits};
 use scp2p_proto::id::{DownloadId, OpId, ShareId};
 use scp2p_proto::io::{Input, Output, Transport};
 use scp2p_proto::keys::Keys;
@@ -152,6 +152,10 @@ impl Host {
         }
         if let Some(kept) = settings.sessions_kept {
             config.sessions_kept = kept;
+        }
+        if settings.relay {
+            config.relay = Some(RelayLimits::default());
+            config.capabilities.relay = true;
         }
         config
     }

@@ -160,9 +160,18 @@ impl World<'_> {
     }
 
     /// A session is up: if it is with an honest host's key, that host is at the other end of a link.
-    pub(super) fn check_identity(&mut self, host: HostId, peer: NodeKey) {
+    /// The ends of a circuit are both linked to its relay, unless that means harm and lies about where it leads.
+    pub(super) fn check_identity(&mut self, host: HostId, peer: NodeKey, via: Option<NodeKey>) {
+        let relay = via.map(|relay| self.honest.get(&relay).copied());
+        let is_linked = |other| match relay {
+            None => self.links.are_linked(host, other),
+            Some(None) => true,
+            Some(Some(relay)) => {
+                self.links.are_linked(host, relay) && self.links.are_linked(relay, other)
+            }
+        };
         if let Some(other) = self.honest.get(&peer).copied()
-            && !self.links.are_linked(host, other)
+            && !is_linked(other)
         {
             let what = format!("{peer} is at no other end of a link");
             self.violate(
@@ -474,7 +483,19 @@ impl World<'_> {
             && self.hosts[host.index()].spec.core
             && owner.spec.core
             && whole
-            && self.network.can_dial(host, begun.name.owner)
+            && self.can_meet(host, begun.name.owner)
+    }
+
+    /// Whether one of two hosts can dial the other, or both a relay.
+    fn can_meet(&self, host: HostId, other: HostId) -> bool {
+        let is_relay = |relay: &HostId| {
+            let at = &self.hosts[relay.index()];
+            at.spec.node.relay && at.is_up() && *relay != host && *relay != other
+        };
+        let leads = |relay: HostId| {
+            self.network.can_dial(host, relay) && self.network.can_dial(other, relay)
+        };
+        self.network.can_dial(host, other) || self.core().filter(is_relay).any(leads)
     }
 
     /// What a node says about something unfinished.

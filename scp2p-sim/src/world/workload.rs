@@ -522,8 +522,9 @@ impl World<'_> {
                     self.failed_download(host, &begun, reason);
                 }
             }
-            Event::PeerConnected { peer, .. } => self.check_identity(host, *peer),
+            Event::PeerConnected { peer, via, .. } => self.check_identity(host, *peer, *via),
             Event::PeerDisconnected { .. }
+            | Event::Reachability(_)
             | Event::Interception { .. }
             | Event::UnboundRefused { .. }
             | Event::PinMismatch { .. }
