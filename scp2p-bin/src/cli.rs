@@ -192,6 +192,10 @@ command_args! {
         #[argh(switch)]
         pub require_binding: bool,
 
+        /// carry circuits between peers that cannot dial each other; what passes is sealed and cannot be read here
+        #[argh(switch)]
+        pub relay: bool,
+
         /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
         #[argh(option, arg_name = "level")]
         pub log_level: Option<String>,

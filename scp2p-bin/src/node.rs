@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_signal::{Signal, Signals};
 use futures_lite::{AsyncReadExt, FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use scp2p_proto::config::RelayLimits;
 use scp2p_runtime_smol::{Options, Runtime};
 use smol::Unblock;
 use smol::channel::{self, Receiver};
@@ -39,6 +40,10 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
     options.bind_tcp = settings.bind_tcp;
     options.bootstrap = settings.bootstrap;
     options.config.require_binding = settings.require_binding;
+    if settings.relay {
+        options.config.relay = Some(RelayLimits::default());
+        options.config.capabilities.relay = true;
+    }
     let started = async { Some(Runtime::start(options).await) };
     let stopped = async {
         stops.next().await;

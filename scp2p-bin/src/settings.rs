@@ -31,6 +31,8 @@ pub struct Settings {
     pub bootstrap: Vec<BootstrapAddr>,
     /// Refuse peers that are not bound to their channel.
     pub require_binding: bool,
+    /// Relay for others.
+    pub relay: bool,
     /// What to log.
     pub log: EnvFilter,
 }
@@ -56,6 +58,7 @@ impl Settings {
             bind_tcp: bind_tcp.addresses(TCP_PORT)?,
             bootstrap: bootstrap.peers()?,
             require_binding: args.require_binding,
+            relay: args.relay,
             log: level.filter()?,
         })
     }
@@ -222,6 +225,7 @@ mod tests {
             bind_tcp: Vec::new(),
             bootstrap: Vec::new(),
             require_binding: false,
+            relay: false,
             log_level: None,
             stop_on_stdin_eof: false,
             data_dir: Some("/data".into()),

@@ -36,6 +36,7 @@ use crate::timers::Timers;
 use crate::view::{DownloadPeer, DownloadState, DownloadView, Stats, Status};
 use crate::wire::Answer;
 use crate::wish::Found;
+use crate::wish::Wish;
 
 /// How long a download on a full disk waits.
 const FULL_PAUSE: Duration = Duration::from_secs(10);
@@ -209,6 +210,7 @@ impl Downloads {
     pub(super) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.sources.remove(&peer);
         let soon = cx.now.mono + self.rng.jitter(Duration::from_secs(2));
+        let mut is_missed = false;
         for (id, job) in &mut self.jobs {
             let Some(known) = job.peers.get_mut(&peer) else {
                 continue;
@@ -218,8 +220,13 @@ impl Downloads {
                 known.have = Bitmap::new(known.have.len());
                 if job.state == DownloadState::Running {
                     self.timers.set(Timer::Poll(*id), soon);
+                    is_missed = true;
                 }
             }
+        }
+        if is_missed {
+            // It may be only the way that is gone, and there another.
+            cx.wish(Wish::Connect(peer));
         }
         self.park_orphans();
         self.turn(cx);

@@ -55,6 +55,8 @@ pub struct Host_ {
     pub deployed: Option<Deployed>,
     /// Nobody can dial it: it is behind a router that lets nothing in.
     pub walled: bool,
+    /// All that links brought it, if somebody wants to know.
+    pub brought: Option<BTreeMap<(LinkId, Lane), Vec<u8>>>,
     pub disk: Disk,
     pub config: Config,
     pub events: Vec<Event>,
@@ -115,6 +117,7 @@ impl World {
             node: None,
             deployed: None,
             walled: false,
+            brought: None,
             disk: Disk::default(),
             config,
             events: Vec::new(),
@@ -319,6 +322,12 @@ impl World {
             return;
         }
         let host = &mut self.hosts[number];
+        if let (Some(brought), Input::Link(link, LinkEvent::Bytes(lane, bytes))) =
+            (&mut host.brought, &input)
+        {
+            let stream = brought.entry((*link, *lane)).or_default();
+            stream.extend_from_slice(bytes);
+        }
         if let Input::Loaded(id, _) = &input {
             host.hashing.remove(id);
         }

@@ -526,7 +526,9 @@ impl Downloads {
                 self.list_unconfirmed(place, from);
             }
             CallError::Busy => self.source(cx, from).pause(now + BUSY_PAUSE),
-            CallError::Lost | CallError::Connect(_) => self.has_not(place, &from),
+            // What it has is forgotten when its last session is gone.
+            CallError::Lost => {}
+            CallError::Connect(_) => self.has_not(place, &from),
             CallError::Malformed => {
                 cx.wish(Wish::Judge(from, Conduct::Offence));
                 self.ban(place.job, &from);
