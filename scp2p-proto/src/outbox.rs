@@ -24,18 +24,27 @@ pub(crate) enum ForCircuit {
 impl Outbox {
     pub(crate) fn push_back(&mut self, output: Output) {
         match output {
-            Output::Send(link, Lane::Control, frame) if link.is_circuit() => {
+            Output::Send(link, _, frame) if link.is_circuit() => {
                 self.circuits.push_back((link, ForCircuit::Send(frame)));
             }
-            Output::Grant(link, Lane::Control, bytes) if link.is_circuit() => {
-                self.circuits.push_back((link, ForCircuit::Grant(bytes)));
+            Output::Grant(link, lane, bytes) if link.is_circuit() => {
+                // A circuit has one lane.
+                if lane == Lane::Control {
+                    self.circuits.push_back((link, ForCircuit::Grant(bytes)));
+                }
             }
-            // A circuit has one lane.
-            Output::Grant(link, Lane::Bulk, _) if link.is_circuit() => {}
             Output::Close(link, _) if link.is_circuit() => {
                 self.circuits.push_back((link, ForCircuit::Close));
             }
-            output => self.driver.push_back(output),
+            output @ (Output::Dial(..)
+            | Output::Send(..)
+            | Output::Grant(..)
+            | Output::Close(..)
+            | Output::Load(..)
+            | Output::Write(..)
+            | Output::Commit(..)
+            | Output::Done(..)
+            | Output::Event(_)) => self.driver.push_back(output),
         }
     }
 
