@@ -11,6 +11,11 @@ pub const RECORD_MAX: usize = 65_536;
 pub const CIRCUIT_CREDIT_FIRST: u64 = 16_384;
 /// What a relay holds of a circuit in one direction at most: four records, so that one is on its way while others wait.
 pub const CIRCUIT_WINDOW: u64 = 4 * RECORD_MAX as u64;
+/// What a piece of data on a circuit counts more than it has bytes, by SPECIFICATION §11: else many small ones would take
+/// more memory than they count.
+pub const CIRCUIT_COST: u64 = 256;
+/// Circuits that end here, of one relay.
+pub const CIRCUITS_OF_RELAY_MAX: usize = 64;
 /// How much the end of a circuit queues of its own before it waits: as much as a relay holds.
 pub const CIRCUIT_ROOM: u32 = CIRCUIT_WINDOW as u32;
 /// Circuits that end here, of all relays together.

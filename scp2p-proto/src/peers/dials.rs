@@ -265,7 +265,7 @@ impl Dials {
         let mut way = attempt.open.remove(&link)?;
         let retry = match failure {
             LinkFailure::Handshake(error) => {
-                if let HandshakeError::WrongKey { found, .. } = error {
+                if let (HandshakeError::WrongKey { found, .. }, None) = (error, way.relay) {
                     self.rests.found(&way.dial, *found);
                 }
                 attempt.error = ConnectError::Refused;

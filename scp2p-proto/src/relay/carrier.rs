@@ -133,7 +133,8 @@ impl Carrier {
             circuit: waiting.circuit,
         };
         let asker = waiting.ticket.link();
-        let Some(peer) = cx.roster.peer_on(asker) else {
+        let sessions = (cx.roster.peer_on(asker), cx.roster.peer_on(over));
+        let (Some(peer), Some(_)) = sessions else {
             let end = CircuitFrame::Close(CircuitEnd::Lost);
             cx.circuit(other.link, other.circuit, end);
             return cx.refuse(waiting.ticket, "lost");
@@ -179,6 +180,11 @@ impl Carrier {
 
 #[cfg(any(test, feature = "check"))]
 impl Carrier {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("places of others", self.places.len(), RESERVATIONS_MAX);
+        broken.at_most("circuits being opened", self.waiting.len(), CONNECTS_MAX);
+    }
+
     /// The links on which requests for circuits wait for an answer.
     pub(super) fn tickets(&self) -> impl Iterator<Item = LinkId> {
         self.waiting.values().map(|waiting| waiting.ticket.link())

@@ -7,7 +7,7 @@ use super::{CONNECT_TIME, Tag};
 use crate::cx::{CallError, Cx};
 use crate::id::{CircuitId, LinkId, NodeKey};
 use crate::io::{DialError, Lane, LinkEvent, LinkInfo};
-use crate::limits::{CIRCUIT_ROOM, CIRCUITS_HERE_MAX};
+use crate::limits::{CIRCUIT_ROOM, CIRCUITS_HERE_MAX, CIRCUITS_OF_RELAY_MAX};
 use crate::session::{Session, Ticket};
 use crate::wire::{Answer, CircuitEnd, Request};
 
@@ -113,7 +113,9 @@ impl Ends {
         let Some(session) = session_on(cx, relay, at.link).filter(|_| !pipes.contains(at)) else {
             return cx.refuse(ticket, "no such circuit");
         };
-        if pipes.ending_here() >= CIRCUITS_HERE_MAX {
+        let is_full = pipes.ending_here() >= CIRCUITS_HERE_MAX
+            || pipes.on_session(at.link).count() >= CIRCUITS_OF_RELAY_MAX;
+        if is_full {
             return cx.refuse(ticket, "rate limit: too many circuits");
         }
         cx.answer(ticket, Answer::Ack);

@@ -193,6 +193,11 @@ impl Relay {
 
 #[cfg(any(test, feature = "check"))]
 impl Relay {
+    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+        self.pipes.check(broken);
+        self.carrier.check(broken);
+    }
+
     /// The links on which requests wait for an answer.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
         self.carrier.tickets()

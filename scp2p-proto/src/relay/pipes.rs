@@ -13,10 +13,13 @@ use bytes::Bytes;
 use crate::cx::Cx;
 use crate::id::{CircuitId, LinkId};
 use crate::io::{Lane, LinkError, LinkEvent};
-use crate::limits::{CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX};
+use crate::limits::{CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX};
 use crate::time::Time;
 use crate::wire::{CircuitEnd, CircuitFrame};
 use crate::wish::Wish;
+
+/// Data that is shorter is copied before it waits, so that little of it does not hold much of what was read with it.
+const COPIED_BELOW: usize = RECORD_MAX / 4;
 
 /// A circuit on the session of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,13 +135,20 @@ impl Pipes {
         let Some(pipe) = self.pipes.get_mut(&at) else {
             return;
         };
-        let Some(granted) = pipe.granted.checked_sub(bytes.len() as u64) else {
+        let Some(granted) = pipe.granted.checked_sub(cost(&bytes)) else {
             return self.end(cx, at, CircuitEnd::Offence);
         };
         pipe.granted = granted;
         pipe.used = cx.now.mono;
         match pipe.to {
-            To::Here(link) => cx.link(link, LinkEvent::Bytes(Lane::Control, bytes)),
+            To::Here(link) => {
+                // The link itself gives back the bytes alone.
+                pipe.grant(CIRCUIT_COST);
+                cx.link(link, LinkEvent::Bytes(Lane::Control, bytes));
+            }
+            To::On(other) if bytes.len() < COPIED_BELOW => {
+                self.feed(cx, other, Bytes::copy_from_slice(&bytes));
+            }
             To::On(other) => self.feed(cx, other, bytes),
         }
     }
@@ -288,8 +298,8 @@ impl Pipes {
             self.remove(at);
             return cx.circuit(at.link, at.circuit, CircuitFrame::Close(end));
         };
-        let len = bytes.len();
-        pipe.credit = pipe.credit.saturating_sub(len as u64);
+        let (len, cost) = (bytes.len(), cost(&bytes));
+        pipe.credit = pipe.credit.saturating_sub(cost);
         let feeder = pipe.to;
         cx.circuit(at.link, at.circuit, CircuitFrame::Data(bytes));
         match feeder {
@@ -299,7 +309,7 @@ impl Pipes {
             To::Here(_) => {}
             To::On(other) => {
                 if let Some(pipe) = self.pipes.get_mut(&other) {
-                    pipe.grant(len as u64);
+                    pipe.grant(cost);
                     pipe.tell(other, cx);
                 }
             }
@@ -317,7 +327,8 @@ impl Pipes {
         Some(pipe)
     }
 
-    fn on_session(&self, link: LinkId) -> impl Iterator<Item = At> {
+    /// The circuits of a session.
+    pub(super) fn on_session(&self, link: LinkId) -> impl Iterator<Item = At> {
         let first = CircuitId(0);
         let last = CircuitId(u32::MAX);
         let circuits = self.pipes.range(
@@ -330,6 +341,44 @@ impl Pipes {
             },
         );
         circuits.map(|(at, _)| *at)
+    }
+}
+
+/// How much of what is granted a piece of data takes.
+fn cost(bytes: &Bytes) -> u64 {
+    (bytes.len() as u64).saturating_add(CIRCUIT_COST)
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Pipes {
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        use alloc::format;
+        for (at, pipe) in &self.pipes {
+            let waiting: u64 = pipe.queue.iter().map(cost).sum();
+            let is_passing = matches!(pipe.to, To::On(_));
+            broken.unless(!is_passing || waiting <= CIRCUIT_WINDOW, || {
+                format!("{waiting} bytes wait on {at:?}")
+            });
+            broken.unless(pipe.untold < RECORD_MAX as u64, || {
+                format!(
+                    "{} bytes more may be sent on {at:?}, and nobody is told",
+                    pipe.untold
+                )
+            });
+            let is_known = match pipe.to {
+                To::Here(link) => pipe.ending.is_some() || self.ends.get(&link) == Some(at),
+                To::On(other) => pipe.ending.is_some() || self.contains(other),
+            };
+            broken.unless(is_known, || format!("{at:?} leads nowhere"));
+            let has_turn = self.ready.get(&at.link);
+            let has_turn = has_turn.is_some_and(|turns| turns.contains(&at.circuit));
+            broken.unless(has_turn || !pipe.can_go(), || {
+                format!("something may go out on {at:?} and has no turn")
+            });
+        }
+        for (link, at) in &self.ends {
+            broken.unless(self.contains(*at), || format!("{link:?} ends nowhere"));
+        }
     }
 }
 
@@ -350,7 +399,7 @@ impl Pipe {
     /// Whether a frame may go out now.
     fn can_go(&self) -> bool {
         match self.queue.front() {
-            Some(bytes) => bytes.len() as u64 <= self.credit,
+            Some(bytes) => cost(bytes) <= self.credit,
             None => self.ending.is_some(),
         }
     }
