@@ -15,7 +15,7 @@ mod why;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use self::book::{Book, Record};
@@ -608,13 +608,6 @@ fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
         | LinkFailure::Closed
         | LinkFailure::TimedOut => {}
     }
-}
-
-/// Whether an address can be dialled at all.
-fn is_dialable(addr: &PeerAddr) -> bool {
-    let ip = addr.ip.to_canonical();
-    let is_one = !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
-    is_one && addr.port != 0 && addr.relay_via.is_none()
 }
 
 /// Who was dialled at this address and is still connected.

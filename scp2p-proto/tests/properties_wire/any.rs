@@ -6,7 +6,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeId, NodeKey, ShareId, ShareKey};
+use scp2p_proto::id::{
+    ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId, ShareKey,
+};
 use scp2p_proto::io::{Host, Transport};
 use scp2p_proto::record::ShareHead;
 use scp2p_proto::time::UnixTime;
@@ -49,7 +51,10 @@ fn peer_addrs() -> impl Strategy<Value = PeerAddr> {
     );
     direct.prop_recursive(3, 4, 1, |relays| {
         (relays.clone(), relays, any::<u64>()).prop_map(|(addr, relay, slot)| PeerAddr {
-            relay_via: Some(Box::new(RelayRoute { relay, slot })),
+            relay_via: Some(Box::new(RelayRoute {
+                relay,
+                slot: RelaySlotId(slot),
+            })),
             ..addr
         })
     })
