@@ -1,5 +1,7 @@
 //! What holds of all records and links, not only of those that deployed peers happened to make.
 
+mod relays;
+
 use std::net::IpAddr;
 
 use ed25519_dalek::SigningKey;
