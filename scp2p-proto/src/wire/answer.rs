@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE, frame};
 use super::message::{read_peers_field, write_peers_field};
+use super::relay::{read_announcements, write_announcements};
 use super::{
     ChunkHashes, FoundValue, Have, HeadAnnounce, Observed, PeerAddr, PublicShareSummary,
-    SubtreePage, kind,
+    RelayRegistered, RelayStream, SubtreePage, kind,
 };
 use crate::id::{ContentId, ManifestId};
 use crate::io::Frame;
@@ -19,6 +20,7 @@ use crate::limits::{
     CHUNK_LEN, ERROR_TEXT_MAX, IDS_MAX, MANIFEST_BYTES_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
     PUBLIC_SHARES_MAX,
 };
+use crate::record::RelayAnnouncement;
 
 /// A reply that is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,13 @@ pub enum Answer {
     },
     /// Public shares.
     PublicShares(Vec<PublicShareSummary>),
+    /// A slot at the answering relay.
+    RelayRegistered(RelayRegistered),
+    /// What the owner of a slot said, as the answering relay tells it.
+    RelayStream(RelayStream),
+    /// Announcements of relays, not verified. Of a longer list the first
+    /// [`RELAY_ANNOUNCEMENTS_MAX`](crate::limits::RELAY_ANNOUNCEMENTS_MAX) are read.
+    Relays(Vec<RelayAnnouncement>),
     /// A chunk, not verified.
     Chunk {
         /// The content.
@@ -94,8 +103,8 @@ impl From<DecodeError> for AnswerError {
 }
 
 impl Answer {
-    /// The frame of this reply to a request of type `request_kind`. Chunk data, manifests and subtree
-    /// hashes become the frame's body without being copied. An answer that would not fit a payload
+    /// The frame of this reply to a request of type `request_kind`. Chunk data, manifests, subtree
+    /// hashes and what is relayed become the frame's body without being copied. An answer that would not fit a payload
     /// becomes an error reply.
     pub fn to_frame(&self, request_kind: u16, req_id: u32) -> Frame {
         let mut w = Writer::with_capacity(64);
@@ -144,6 +153,7 @@ impl Answer {
         Ok(match request_kind {
             kind::PEX_OFFER
             | kind::STORE
+            | kind::RELAY_CONNECT
             | kind::HAVE_CONTENT
             | kind::PING
             | kind::PART
@@ -155,6 +165,9 @@ impl Answer {
             kind::FIND_VALUE => Answer::Found(FoundValue::read(r)?),
             kind::GET_MANIFEST => read_manifest(r)?,
             kind::LIST_PUBLIC_SHARES => read_public_shares(r)?,
+            kind::RELAY_REGISTER => Answer::RelayRegistered(RelayRegistered::read(r)?),
+            kind::RELAY_STREAM => Answer::RelayStream(RelayStream::read(r)?),
+            kind::RELAY_LIST_REQUEST => Answer::Relays(read_announcements(r)?),
             kind::GET_CHUNK => read_chunk(r)?,
             kind::GET_CHUNK_HASHES => Answer::ChunkHashes(ChunkHashes::read(r)?),
             kind::LISTENING => Answer::Observed(Observed::read(r)?),
@@ -189,6 +202,12 @@ impl Answer {
                     .text("shares")
                     .list(shares, |w, share| share.write(w));
             }
+            Answer::RelayRegistered(registered) => registered.write(w),
+            Answer::RelayStream(stream) => {
+                stream.write_head(w);
+                return stream.payload.clone();
+            }
+            Answer::Relays(announcements) => write_announcements(w, announcements),
             Answer::Chunk {
                 content,
                 index,

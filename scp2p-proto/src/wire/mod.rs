@@ -11,6 +11,7 @@ mod frame;
 mod hello;
 pub(crate) mod kind;
 mod message;
+mod relay;
 mod request;
 
 pub use addr::{PeerAddr, RelayRoute};
@@ -23,4 +24,5 @@ pub use ext::{Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};
 pub use hello::{Hello, HelloFields};
 pub use message::{ChunkHashes, FoundValue, PublicShareSummary, StoreRecord};
+pub use relay::{RelayRegister, RelayRegistered, RelayStream, RelayStreamKind};
 pub use request::{Request, RequestError};

@@ -130,6 +130,9 @@ impl Loot {
             | Answer::Peers(_)
             | Answer::Found(_)
             | Answer::PublicShares(_)
+            | Answer::RelayRegistered(_)
+            | Answer::RelayStream(_)
+            | Answer::Relays(_)
             | Answer::ChunkHashes(_)
             | Answer::Observed(_)
             | Answer::Have(_) => {}

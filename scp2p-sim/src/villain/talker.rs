@@ -318,7 +318,11 @@ impl Talker {
             Request::Have(contents) => Answer::Have(Have {
                 sizes: vec![None; contents.len()],
             }),
-            Request::GetManifest(_)
+            Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. }
+            | Request::GetManifest(_)
             | Request::GetChunk { .. }
             | Request::GetChunkHashes(_)
             | Request::GetSubtrees { .. } => return None,
