@@ -35,14 +35,13 @@ fn relayed(message: &Value) -> RelayStream {
 /// What the relay said to that; it is written as it was read.
 fn reply(message: &Value) -> Result<RelayStream, AnswerError> {
     let outer = envelope(message);
-    match Answer::decode(453, &outer)? {
-        Answer::RelayStream(stream) => {
-            let again = joined(&Answer::RelayStream(stream.clone()).to_frame(453, outer.req_id));
-            assert_eq!(again.slice(4..), hex(&message["envelope"]));
-            Ok(stream)
-        }
-        other => panic!("not a RELAY_STREAM: {other:?}"),
-    }
+    let answer = Answer::decode(453, &outer)?;
+    let again = joined(&answer.to_frame(453, outer.req_id));
+    assert_eq!(again.slice(4..), hex(&message["envelope"]));
+    let Answer::RelayStream(stream) = answer else {
+        panic!("not a RELAY_STREAM: {answer:?}")
+    };
+    Ok(stream)
 }
 
 fn refusal(text: &str) -> AnswerError {
