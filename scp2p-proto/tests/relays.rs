@@ -25,8 +25,8 @@ fn requests_to_a_relay_are_refused_politely() {
             tunnel: false,
         }),
         Request::RelayConnect(RelaySlotId(5)),
-        Request::RelayStream(RelayStream::to_owner(RelaySlotId(5), inner)),
-        Request::RelayStream(RelayStream::to_owner(RelaySlotId(5), Bytes::new())),
+        Request::RelayStream(RelayStream::for_owner(RelaySlotId(5), inner)),
+        Request::RelayStream(RelayStream::for_owner(RelaySlotId(5), Bytes::new())),
         Request::ListRelays { max_count: 16 },
     ];
     world.ask(asker, &asked);

@@ -101,7 +101,7 @@ pub enum RelayStreamKind {
 impl RelayStream {
     /// The request that has `inner` relayed to the owner of a slot, as deployed peers make it. See
     /// [`Request::to_envelope`](super::Request::to_envelope).
-    pub fn to_owner(slot: RelaySlotId, inner: Bytes) -> RelayStream {
+    pub fn for_owner(slot: RelaySlotId, inner: Bytes) -> RelayStream {
         RelayStream {
             slot,
             stream_id: 0,

@@ -29,7 +29,7 @@ proptest! {
     /// A request that is relayed is read by the owner of the slot as the requester made it.
     #[test]
     fn relayed_requests_read_back(request in requests(), slot: u64, req_id: u32) {
-        let stream = RelayStream::to_owner(RelaySlotId(slot), request.to_envelope(req_id));
+        let stream = RelayStream::for_owner(RelaySlotId(slot), request.to_envelope(req_id));
         let outer = envelope_of(Request::RelayStream(stream.clone()).to_frame(req_id));
         let read = Request::decode(453, &outer.payload);
         prop_assert_eq!(&read, &Ok(Request::RelayStream(stream.clone())));
@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn relayed_answers_read_back((kind, answer) in answers(), slot: u64, req_id: u32) {
         let given = envelope_of(answer.to_frame(kind, req_id));
-        let stream = RelayStream::to_owner(RelaySlotId(slot), given.clone().encode());
+        let stream = RelayStream::for_owner(RelaySlotId(slot), given.clone().encode());
         let outer = envelope_of(Answer::RelayStream(stream).to_frame(453, req_id));
         let Ok(Answer::RelayStream(read)) = Answer::decode(453, &outer) else {
             panic!("a RELAY_STREAM")

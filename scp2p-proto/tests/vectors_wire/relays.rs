@@ -134,7 +134,7 @@ fn requests_are_wrapped_like_deployed_peers_do() {
         };
         let (sent, inner) = (relayed(&case["requester_sends"]), envelope(owner));
         let request = Request::decode(inner.kind, &inner.payload).expect("a request");
-        let wrapped = RelayStream::to_owner(sent.slot, request.to_envelope(inner.req_id));
+        let wrapped = RelayStream::for_owner(sent.slot, request.to_envelope(inner.req_id));
         assert_eq!(wrapped, sent);
         seen += 1;
     }

@@ -407,7 +407,7 @@ fn relay_request(which: u8, number: u8, content: ContentId) -> Option<Request> {
         254 => {
             let index = u32::from(number);
             let inner = Request::GetChunk { content, index }.to_envelope(index);
-            Request::RelayStream(RelayStream::to_owner(slot, inner))
+            Request::RelayStream(RelayStream::for_owner(slot, inner))
         }
         255 => Request::ListRelays {
             max_count: number.into(),
