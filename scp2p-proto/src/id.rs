@@ -214,6 +214,10 @@ number_id!(
     /// A download of the local application.
     DownloadId
 );
+number_id!(
+    /// A place at a relay under which its owner is reached, chosen at random by the relay; never 0.
+    RelaySlotId
+);
 
 #[cfg(test)]
 mod tests {

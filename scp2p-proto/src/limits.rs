@@ -85,6 +85,8 @@ pub const LINK_HINTS_MAX: usize = 16;
 pub const PEER_ADDRS_MAX: usize = 128;
 /// Nesting of CBOR that is skipped or read.
 pub const CBOR_DEPTH_MAX: u32 = 16;
+/// A capability map that is kept as it was signed, in bytes; the longest deployed one has 121.
+pub const CAPABILITY_BYTES_MAX: usize = 4096;
 /// Hello timestamps further from our clock than this are refused, in seconds.
 pub const CLOCK_SKEW_SECS: u64 = 300;
 /// How long a hello's nonce is remembered, in seconds: both sides of the skew window.
@@ -279,3 +281,11 @@ pub const PROVIDER_REACHES_MAX: u32 = 16;
 pub const CONTENT_LOOKUPS_MAX: usize = 4;
 /// A text in a row of ours, in bytes: a path of this host at most.
 pub const ROW_TEXT_MAX: usize = 65_536;
+/// What a RELAY_STREAM carries, in bytes: with the longest numbers before it, it fills a payload.
+pub const RELAY_PAYLOAD_MAX: usize = PAYLOAD_MAX - 65;
+/// Relay announcements read from a list, each of which costs a check of a signature; longer lists are cut.
+pub const RELAY_ANNOUNCEMENTS_MAX: usize = 64;
+/// Addresses of a relay announcement: both transports on both IP versions, four times.
+pub const RELAY_ADDRS_MAX: usize = 16;
+/// From the making of a relay announcement to its end in seconds, by SPECIFICATION §5.5.
+pub const RELAY_ANNOUNCEMENT_LIFE_SECS_MAX: u64 = 21_600;

@@ -30,7 +30,7 @@ use crate::unsaved::Unsaved;
 use crate::view::{
     Cause, DownloadView, PeerView, ShareView, Stats, Status, Subject, SubscriptionView,
 };
-use crate::wire::{Answer, AnswerError, Envelope, Request};
+use crate::wire::{Answer, AnswerError, Envelope, Request, RequestError};
 use crate::wish::{Conduct, Wish};
 
 /// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
@@ -548,6 +548,14 @@ impl Node {
             Request::Watch(shares) => self.catalogs.on_watch(cx, from, ticket, shares),
             Request::HeadAnnounce(announce) => {
                 self.catalogs.on_head_announce(cx, from, ticket, announce);
+            }
+            // Nobody relays, so these are none that we serve.
+            Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. } => {
+                let error = RequestError::Unsupported(ticket.kind());
+                cx.refuse(ticket, alloc::string::ToString::to_string(&error));
             }
             Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
             Request::GetChunk { content, index } => {

@@ -285,7 +285,11 @@ impl Served<'_> {
             | Request::Store(_)
             | Request::HaveContent(_)
             | Request::HeadAnnounce(_) => Answer::Ack,
-            Request::GetManifest(_)
+            Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. }
+            | Request::GetManifest(_)
             | Request::ListPublicShares { .. }
             | Request::GetChunk { .. }
             | Request::GetChunkHashes(_)

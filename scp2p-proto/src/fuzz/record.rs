@@ -4,12 +4,14 @@ use alloc::string::ToString;
 
 use crate::escape::printable;
 use crate::id::DhtKey;
+use crate::limits::RELAY_ANNOUNCEMENT_LIFE_SECS_MAX;
 use crate::path::RelPath;
 use crate::record::{
-    Manifest, Providers, ShareHead, ShareLink, ValueError, ValueKind, classify, head_key,
-    manifest_key, providers_key,
+    Manifest, Providers, RelayAnnouncement, RendezvousHour, ShareHead, ShareLink, ValueError,
+    ValueKind, classify, head_key, manifest_key, providers_key,
 };
 use crate::time::UnixTime;
+use crate::wire::PeerAddr;
 
 /// The record target: the bytes as every kind of record, as a DHT value, as a link and as a path. What can be
 /// read must mean the same after it was written and read again.
@@ -22,6 +24,9 @@ pub fn record(data: &[u8]) {
     }
     if let Ok(providers) = Providers::decode(data) {
         assert_eq!(Providers::decode(&providers.encode()), Ok(providers));
+    }
+    if let Ok(announcement) = RelayAnnouncement::decode(data) {
+        check_announcement(&announcement);
     }
     check_value(data);
     check_text(str::from_utf8(data).unwrap_or_default());
@@ -53,6 +58,22 @@ fn check_manifest(manifest: &Manifest) {
         assert_eq!(manifest.key.share_id(), manifest.share);
         assert!(manifest.signature.is_some(), "nobody signed it");
     }
+}
+
+/// An announcement is good for a while after it was made, if at all, and belongs where its relay stores it.
+fn check_announcement(announcement: &RelayAnnouncement) {
+    let again = RelayAnnouncement::decode(&announcement.encode());
+    assert_eq!(again.as_ref(), Ok(announcement));
+    let offer = &announcement.offer;
+    if announcement.verify(offer.issued_at).is_ok() {
+        let life = offer.expires_at.since(offer.issued_at);
+        assert!((1..=RELAY_ANNOUNCEMENT_LIFE_SECS_MAX).contains(&life));
+        assert!(announcement.verify(offer.expires_at).is_err());
+        assert!(!offer.addrs.is_empty() && offer.addrs.iter().all(PeerAddr::is_dialable));
+    }
+    let places = announcement.places(RendezvousHour::of(offer.issued_at));
+    assert!(places.iter().all(|key| announcement.belongs_at(key)));
+    assert!(!announcement.belongs_at(&DhtKey([0; 32])));
 }
 
 /// A value is kept under one key, that of its content, or under none.

@@ -65,6 +65,7 @@ fn check_envelope(body: &Bytes) {
     };
     let again = Envelope::decode(&body_of(envelope.clone().into_frame()));
     assert_eq!(again.as_ref(), Ok(&envelope));
+    assert_eq!(Envelope::decode(&envelope.clone().encode()), again);
     check_request(envelope.kind, &envelope.payload);
     let refused = Answer::decode(envelope.kind, &envelope);
     assert_eq!(
@@ -88,6 +89,8 @@ fn check_request(kind: u16, payload: &Bytes) {
     };
     assert_eq!(request.kind(), kind);
     let envelope = envelope_of(request.to_frame(1));
+    let bare = Envelope::decode(&request.to_envelope(1));
+    assert_eq!(bare.as_ref(), Ok(&envelope), "with a length or without");
     assert_eq!(Request::decode(kind, &envelope.payload), Ok(request));
 }
 

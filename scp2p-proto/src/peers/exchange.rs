@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::{
     ANSWER_TIME, EXCHANGE_PAUSE_MAX, PING_AFTER, PING_AFTER_MAX, Peers, QUIET_ROUND, ROUND, Tag,
-    Timer, is_dialable,
+    Timer,
 };
 use crate::config::Config;
 use crate::cx::Cx;
@@ -170,8 +170,8 @@ impl Peers {
 
     /// Whether an address that somebody names may be dialled.
     pub(super) fn is_place_to_try(&self, cx: &Cx<'_>, addr: &PeerAddr) -> bool {
-        let place = addr.relay_via.as_ref().map_or(addr, |via| &via.relay);
-        is_dialable(addr)
+        let place = addr.circuit().map_or(addr, |(relay, _)| relay);
+        place.is_dialable()
             && is_plausible(&cx.roster.own_addrs, place)
             && !self.own.is_listening_at(cx.config, place)
     }
@@ -292,7 +292,6 @@ fn is_local(ip: &IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::is_dialable;
     use super::*;
 
     fn addr(ip: &str) -> PeerAddr {
@@ -319,20 +318,5 @@ mod tests {
             assert!(is_plausible(&site, &addr(ip)), "{ip}");
         }
         assert!(is_plausible(&outside, &addr("6.6.6.6")) && is_plausible(&[], &addr("6.6.6.6")));
-    }
-
-    #[test]
-    fn nobody_dials_everybody_or_nobody() {
-        for ip in [
-            "0.0.0.0",
-            "255.255.255.255",
-            "224.0.0.1",
-            "::",
-            "ff02::1",
-            "::ffff:0.0.0.0",
-        ] {
-            assert!(!is_dialable(&addr(ip)), "{ip}");
-        }
-        assert!(is_dialable(&addr("5.5.5.5")) && is_dialable(&addr("2001:db8::1")));
     }
 }

@@ -16,7 +16,7 @@ mod why;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use self::book::{Book, Record};
@@ -681,18 +681,6 @@ fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
         | LinkFailure::Closed
         | LinkFailure::TimedOut => {}
     }
-}
-
-/// Whether an address can be dialled at all.
-fn is_dialable(addr: &PeerAddr) -> bool {
-    let ip = addr.ip.to_canonical();
-    let is_one = !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
-    is_one
-        && addr.port != 0
-        && match &addr.relay_via {
-            None => true,
-            Some(via) => addr.circuit().is_some() && is_dialable(&via.relay),
-        }
 }
 
 /// Who was dialled at this address and is still connected.

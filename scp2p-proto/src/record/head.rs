@@ -76,7 +76,7 @@ impl ShareHead {
 
     /// Whether `key` is the share's and signed this.
     pub fn verify(&self, key: &ShareKey) -> bool {
-        key.share_id() == self.share && verify_strict(key, &self.signed_bytes(), &self.signature)
+        key.share_id() == self.share && verify_strict(&key.0, &self.signed_bytes(), &self.signature)
     }
 
     /// Whether this head replaces `other`: by sequence number, then by time.

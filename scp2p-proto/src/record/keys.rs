@@ -29,11 +29,12 @@ pub fn providers_key(content: &ContentId) -> DhtKey {
     derive(b"content:prov:", content.as_bytes())
 }
 
-fn derive(prefix: &[u8], id: &[u8; 32]) -> DhtKey {
+/// The key of what these bytes name among the values with this prefix.
+pub(super) fn derive(prefix: &[u8], name: &[u8]) -> DhtKey {
     DhtKey(
         Sha256::new()
             .chain_update(prefix)
-            .chain_update(id)
+            .chain_update(name)
             .finalize()
             .into(),
     )

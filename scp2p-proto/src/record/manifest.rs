@@ -212,7 +212,7 @@ impl Manifest {
         if self.key.share_id() != self.share {
             return Err(ManifestError::ShareIdMismatch);
         }
-        if !verify_strict(&self.key, &self.signed_bytes(), signature) {
+        if !verify_strict(&self.key.0, &self.signed_bytes(), signature) {
             return Err(ManifestError::Signature);
         }
         match self.expires_at {

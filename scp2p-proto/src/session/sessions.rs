@@ -295,11 +295,14 @@ impl Sessions {
             Answer::Chunk { .. }
             | Answer::Subtrees(_)
             | Answer::Manifest { .. }
-            | Answer::ChunkHashes(_) => true,
+            | Answer::ChunkHashes(_)
+            | Answer::RelayStream(_) => true,
             Answer::Ack
             | Answer::Peers(_)
             | Answer::Found(_)
             | Answer::PublicShares(_)
+            | Answer::RelayRegistered(_)
+            | Answer::Relays(_)
             | Answer::Observed(_)
             | Answer::DialedBack(_)
             | Answer::Heads(_)

@@ -1,13 +1,13 @@
 //! Addresses of peers as they are exchanged (SPECIFICATION §3.2).
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use alloc::boxed::Box;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::circuit::CIRCUIT_SLOT;
-use crate::id::NodeKey;
+use crate::id::{NodeKey, RelaySlotId};
 use crate::io::Transport;
 
 /// Longest name of an enum value in an address.
@@ -42,7 +42,7 @@ pub struct RelayRoute {
     /// The relay.
     pub relay: PeerAddr,
     /// The slot that the peer has there.
-    pub slot: u64,
+    pub slot: RelaySlotId,
 }
 
 impl PeerAddr {
@@ -66,6 +66,14 @@ impl PeerAddr {
         Some((&via.relay, key))
     }
 
+    /// Whether one host can be dialled there: the address is neither unspecified nor a multicast or broadcast one, the
+    /// port is not 0, and no relay stands before it.
+    pub fn is_dialable(&self) -> bool {
+        let ip = self.ip.to_canonical();
+        let is_one = !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
+        is_one && self.port != 0 && self.relay_via.is_none()
+    }
+
     pub(crate) fn write(&self, w: &mut Writer) {
         w.map(if self.relay_via.is_some() { 5 } else { 4 });
         match self.ip {
@@ -82,7 +90,7 @@ impl PeerAddr {
             w.text("relay_via").map(2);
             w.text("relay_addr");
             route.relay.write(w);
-            w.text("slot_id").uint(route.slot);
+            w.text("slot_id").uint(route.slot.0);
         }
     }
 
@@ -157,7 +165,7 @@ impl fmt::Display for PeerAddr {
             write!(f, "@{key}")?;
         }
         match &self.relay_via {
-            Some(route) => write!(f, " via {}#{}", route.relay, route.slot),
+            Some(route) => write!(f, " via {}#{}", route.relay, route.slot.0),
             None => Ok(()),
         }
     }
@@ -190,7 +198,7 @@ fn read_route(r: &mut Reader<'_>) -> Result<RelayRoute, DecodeError> {
     })?;
     Ok(RelayRoute {
         relay: relay.required()?,
-        slot: slot.required()?,
+        slot: RelaySlotId(slot.required()?),
     })
 }
 
@@ -198,7 +206,7 @@ fn read_route(r: &mut Reader<'_>) -> Result<RelayRoute, DecodeError> {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
-    use core::net::{Ipv4Addr, Ipv6Addr};
+    use core::net::Ipv6Addr;
     use proptest::prelude::*;
 
     fn addr() -> impl Strategy<Value = PeerAddr> {
@@ -240,5 +248,38 @@ mod tests {
                 prop_assert!(PeerAddr::read(&mut Reader::new(&form)).is_err());
             }
         }
+    }
+
+    #[test]
+    fn nobody_dials_everybody_or_nobody() {
+        let addr = |ip: &str, port| PeerAddr {
+            ip: ip.parse().expect(ip),
+            port,
+            transport: Transport::Quic,
+            key: None,
+            relay_via: None,
+        };
+        for ip in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::",
+            "ff02::1",
+            "::ffff:0.0.0.0",
+        ] {
+            assert!(!addr(ip, 7000).is_dialable(), "{ip}");
+        }
+        let one = addr("5.5.5.5", 7000);
+        assert!(one.is_dialable() && addr("2001:db8::1", 7000).is_dialable());
+        assert!(!addr("5.5.5.5", 0).is_dialable());
+        let route = RelayRoute {
+            relay: one.clone(),
+            slot: RelaySlotId(1),
+        };
+        let behind = PeerAddr {
+            relay_via: Some(Box::new(route)),
+            ..one
+        };
+        assert!(!behind.is_dialable());
     }
 }

@@ -10,9 +10,10 @@ use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::circuit::{read_circuit, write_circuit};
 use super::envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE, frame};
 use super::message::{read_peers_field, write_peers_field};
+use super::relay::{read_announcements, write_announcements};
 use super::{
     ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, Observed, PeerAddr,
-    PublicShareSummary, Reservation, SubtreePage, kind,
+    PublicShareSummary, RelayRegistered, RelayStream, Reservation, SubtreePage, kind,
 };
 use crate::id::{CircuitId, ContentId, ManifestId};
 use crate::io::Frame;
@@ -20,6 +21,7 @@ use crate::limits::{
     CHUNK_LEN, ERROR_TEXT_MAX, IDS_MAX, MANIFEST_BYTES_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
     PUBLIC_SHARES_MAX,
 };
+use crate::record::RelayAnnouncement;
 
 /// A reply that is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,13 @@ pub enum Answer {
     },
     /// Public shares.
     PublicShares(Vec<PublicShareSummary>),
+    /// A slot at the answering relay.
+    RelayRegistered(RelayRegistered),
+    /// What the owner of a slot said, as the answering relay tells it.
+    RelayStream(RelayStream),
+    /// Announcements of relays, not verified. Of a longer list the first
+    /// [`RELAY_ANNOUNCEMENTS_MAX`](crate::limits::RELAY_ANNOUNCEMENTS_MAX) are read.
+    Relays(Vec<RelayAnnouncement>),
     /// A chunk, not verified.
     Chunk {
         /// The content.
@@ -101,8 +110,8 @@ impl From<DecodeError> for AnswerError {
 }
 
 impl Answer {
-    /// The frame of this reply to a request of type `request_kind`. Chunk data, manifests and subtree
-    /// hashes become the frame's body without being copied. An answer that would not fit a payload
+    /// The frame of this reply to a request of type `request_kind`. Chunk data, manifests, subtree
+    /// hashes and what is relayed become the frame's body without being copied. An answer that would not fit a payload
     /// becomes an error reply.
     pub fn to_frame(&self, request_kind: u16, req_id: u32) -> Frame {
         let mut w = Writer::with_capacity(64);
@@ -151,6 +160,7 @@ impl Answer {
         Ok(match request_kind {
             kind::PEX_OFFER
             | kind::STORE
+            | kind::RELAY_CONNECT
             | kind::HAVE_CONTENT
             | kind::PING
             | kind::PART
@@ -165,6 +175,9 @@ impl Answer {
             kind::FIND_VALUE => Answer::Found(FoundValue::read(r)?),
             kind::GET_MANIFEST => read_manifest(r)?,
             kind::LIST_PUBLIC_SHARES => read_public_shares(r)?,
+            kind::RELAY_REGISTER => Answer::RelayRegistered(RelayRegistered::read(r)?),
+            kind::RELAY_STREAM => Answer::RelayStream(RelayStream::read(r)?),
+            kind::RELAY_LIST_REQUEST => Answer::Relays(read_announcements(r)?),
             kind::GET_CHUNK => read_chunk(r)?,
             kind::GET_CHUNK_HASHES => Answer::ChunkHashes(ChunkHashes::read(r)?),
             kind::LISTENING => Answer::Observed(Observed::read(r)?),
@@ -200,6 +213,12 @@ impl Answer {
                     .text("shares")
                     .list(shares, |w, share| share.write(w));
             }
+            Answer::RelayRegistered(registered) => registered.write(w),
+            Answer::RelayStream(stream) => {
+                stream.write_head(w);
+                return stream.payload.clone();
+            }
+            Answer::Relays(announcements) => write_announcements(w, announcements),
             Answer::Chunk {
                 content,
                 index,

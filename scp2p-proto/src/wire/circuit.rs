@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::envelope::{Envelope, frame};
 use super::kind;
-use crate::id::CircuitId;
+use crate::id::{CircuitId, RelaySlotId};
 use crate::io::Frame;
 use crate::limits::RECORD_MAX;
 
 /// The slot in a [`RelayRoute`](super::RelayRoute) that is no tunnel of a deployed relay but a place for circuits.
-pub const CIRCUIT_SLOT: u64 = 0;
+pub const CIRCUIT_SLOT: RelaySlotId = RelaySlotId(0);
 
 /// A place at a relay, where others ask for whoever has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

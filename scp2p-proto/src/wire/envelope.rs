@@ -12,6 +12,8 @@ pub const FLAG_RESPONSE: u16 = 1;
 /// The flag of an error; its payload is text.
 pub const FLAG_ERROR: u16 = 2;
 
+/// Bytes of the length before every frame.
+const LENGTH: usize = 4;
 /// Bytes that the length prefix and an envelope take beside its payload, at most.
 const ENVELOPE_HEAD_MAX: usize = 48;
 
@@ -56,6 +58,12 @@ impl Envelope {
         frame(self.kind, self.req_id, self.flags, &[], self.payload)
     }
 
+    /// This envelope without a length before it, as [`RelayStream`](super::RelayStream) carries it. The payload is
+    /// copied, since what is carried is in one piece.
+    pub fn encode(self) -> Bytes {
+        unframed(self.into_frame())
+    }
+
     /// Whether this is a reply, an error or not.
     pub fn is_response(&self) -> bool {
         self.flags & FLAG_RESPONSE != 0
@@ -67,10 +75,22 @@ impl Envelope {
     }
 }
 
+/// What follows the length in a frame, in one piece: a slice of the head if all lies there, else a copy of both.
+pub(crate) fn unframed(frame: Frame) -> Bytes {
+    let head = frame.head.slice(LENGTH..);
+    if frame.body.is_empty() {
+        return head;
+    }
+    let mut whole = Vec::with_capacity(head.len() + frame.body.len());
+    whole.extend_from_slice(&head);
+    whole.extend_from_slice(&frame.body);
+    whole.into()
+}
+
 /// The frame of an envelope whose payload is `payload_head` followed by `body`, which is not copied.
 pub(crate) fn frame(kind: u16, req_id: u32, flags: u16, payload_head: &[u8], body: Bytes) -> Frame {
     let mut w = Writer::with_capacity(ENVELOPE_HEAD_MAX + payload_head.len());
-    w.raw(&[0; 4]).map(4);
+    w.raw(&[0; LENGTH]).map(4);
     w.text("type").uint(kind);
     w.text("req_id").uint(req_id);
     w.text("flags").uint(flags);
@@ -79,7 +99,7 @@ pub(crate) fn frame(kind: u16, req_id: u32, flags: u16, payload_head: &[u8], bod
         .raw(payload_head);
     let mut head: Vec<u8> = w.finish();
     // Messages are bounded far below what the prefix can say.
-    let len = (head.len() - 4 + body.len()) as u32;
+    let len = (head.len() - LENGTH + body.len()) as u32;
     for (place, byte) in head.iter_mut().zip(len.to_be_bytes()) {
         *place = byte;
     }

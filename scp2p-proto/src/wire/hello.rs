@@ -10,10 +10,8 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::{Capabilities, Profile};
 use crate::id::NodeKey;
+use crate::limits::CAPABILITY_BYTES_MAX;
 use crate::time::UnixTime;
-
-/// Longest capability map taken; the longest deployed one has 121 bytes.
-const CAPABILITY_BYTES_MAX: usize = 4096;
 
 /// A hello, signed by the key it names.
 #[derive(Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod frame;
 mod hello;
 pub(crate) mod kind;
 mod message;
+mod relay;
 mod request;
 
 pub use addr::{PeerAddr, RelayRoute};
@@ -25,4 +26,5 @@ pub use ext::{DialedBack, Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};
 pub use hello::{Hello, HelloFields};
 pub use message::{ChunkHashes, FoundValue, PublicShareSummary, StoreRecord};
+pub use relay::{RelayRegister, RelayRegistered, RelayStream, RelayStreamKind};
 pub use request::{Request, RequestError};

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::circuit::{read_circuit, write_circuit};
-use super::envelope::frame;
+use super::envelope::{frame, unframed};
 use super::message::{read_peers_field, write_peers_field};
-use super::{HeadAnnounce, Listening, PeerAddr, StoreRecord, kind};
-use crate::id::{CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, ShareId};
+use super::{HeadAnnounce, Listening, PeerAddr, RelayRegister, RelayStream, StoreRecord, kind};
+use crate::id::{CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
 use crate::io::Frame;
 use crate::limits::IDS_MAX;
 
@@ -36,6 +36,20 @@ pub enum Request {
     ListPublicShares {
         /// The most.
         max_entries: u16,
+    },
+    /// Keep a slot for me, and perhaps make this connection its tunnel. Answered by
+    /// [`Answer::RelayRegistered`](super::Answer::RelayRegistered).
+    RelayRegister(RelayRegister),
+    /// I want to reach the owner of this slot; needless where the slot has a tunnel. Answered by
+    /// [`Answer::Ack`](super::Answer::Ack).
+    RelayConnect(RelaySlotId),
+    /// Give this to the owner of a slot. Answered by [`Answer::RelayStream`](super::Answer::RelayStream) with what
+    /// the owner said.
+    RelayStream(RelayStream),
+    /// Which relays do you know? Answered by [`Answer::Relays`](super::Answer::Relays).
+    ListRelays {
+        /// The most.
+        max_count: u16,
     },
     /// I have this content. Answered by [`Answer::Ack`](super::Answer::Ack).
     HaveContent(ContentId),
@@ -130,6 +144,10 @@ impl Request {
             Request::Store(_) => kind::STORE,
             Request::GetManifest(_) => kind::GET_MANIFEST,
             Request::ListPublicShares { .. } => kind::LIST_PUBLIC_SHARES,
+            Request::RelayRegister(_) => kind::RELAY_REGISTER,
+            Request::RelayConnect(_) => kind::RELAY_CONNECT,
+            Request::RelayStream(_) => kind::RELAY_STREAM,
+            Request::ListRelays { .. } => kind::RELAY_LIST_REQUEST,
             Request::HaveContent(_) => kind::HAVE_CONTENT,
             Request::GetChunk { .. } => kind::GET_CHUNK,
             Request::GetChunkHashes(_) => kind::GET_CHUNK_HASHES,
@@ -157,6 +175,10 @@ impl Request {
             Request::Store(_) => "STORE",
             Request::GetManifest(_) => "GET_MANIFEST",
             Request::ListPublicShares { .. } => "LIST_PUBLIC_SHARES",
+            Request::RelayRegister(_) => "RELAY_REGISTER",
+            Request::RelayConnect(_) => "RELAY_CONNECT",
+            Request::RelayStream(_) => "RELAY_STREAM",
+            Request::ListRelays { .. } => "RELAY_LIST_REQUEST",
             Request::HaveContent(_) => "HAVE_CONTENT",
             Request::GetChunk { .. } => "GET_CHUNK",
             Request::GetChunkHashes(_) => "GET_CHUNK_HASHES",
@@ -184,6 +206,11 @@ impl Request {
             | Request::DialBack(_)
             | Request::Watch(_)
             | Request::Reserve => true,
+            // No node relays in this way, so these are refused and of no use to anybody.
+            Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. } => true,
             // Whoever was asked to part is not asked again soon.
             Request::Part
             | Request::FindNode(_)
@@ -229,6 +256,16 @@ impl Request {
             kind::LIST_PUBLIC_SHARES => Request::ListPublicShares {
                 max_entries: read_text_field(r, "max_entries", Reader::u16)?,
             },
+            kind::RELAY_REGISTER => Request::RelayRegister(RelayRegister::read(r)?),
+            kind::RELAY_CONNECT => Request::RelayConnect(RelaySlotId(read_text_field(
+                r,
+                "relay_slot_id",
+                Reader::u64,
+            )?)),
+            kind::RELAY_STREAM => Request::RelayStream(RelayStream::read(r)?),
+            kind::RELAY_LIST_REQUEST => Request::ListRelays {
+                max_count: read_text_field(r, "max_count", Reader::u16)?,
+            },
             kind::HAVE_CONTENT => {
                 Request::HaveContent(ContentId(read_text_field(r, "content_id", Reader::octets)?))
             }
@@ -261,14 +298,20 @@ impl Request {
         })
     }
 
-    /// The request's frame.
+    /// The request's frame. What is relayed becomes the frame's body without being copied.
     pub fn to_frame(&self, req_id: u32) -> Frame {
         let mut w = Writer::with_capacity(128);
-        self.write(&mut w);
-        frame(self.kind(), req_id, 0, &w.finish(), Bytes::new())
+        let body = self.write(&mut w);
+        frame(self.kind(), req_id, 0, &w.finish(), body)
     }
 
-    fn write(&self, w: &mut Writer) {
+    /// The request's envelope without a length before it, as [`RelayStream`] carries it.
+    pub fn to_envelope(&self, req_id: u32) -> Bytes {
+        unframed(self.to_frame(req_id))
+    }
+
+    /// Writes the payload up to its last byte string, which is returned if it is a long one.
+    fn write(&self, w: &mut Writer) -> Bytes {
         match self {
             Request::PexOffer(peers) => write_peers_field(w, peers),
             Request::PexRequest { max_peers } => {
@@ -282,6 +325,17 @@ impl Request {
             }
             Request::ListPublicShares { max_entries } => {
                 w.map(1).text("max_entries").uint(*max_entries);
+            }
+            Request::RelayRegister(register) => register.write(w),
+            Request::RelayConnect(slot) => {
+                w.map(1).text("relay_slot_id").uint(slot.0);
+            }
+            Request::RelayStream(stream) => {
+                stream.write_head(w);
+                return stream.payload.clone();
+            }
+            Request::ListRelays { max_count } => {
+                w.map(1).text("max_count").uint(*max_count);
             }
             Request::HaveContent(content) => {
                 w.map(1).text("content_id").octets(&content.0);
@@ -310,6 +364,7 @@ impl Request {
             }
             Request::Have(contents) => write_ids(w, contents.iter().map(ContentId::as_bytes)),
         }
+        Bytes::new()
     }
 }
 

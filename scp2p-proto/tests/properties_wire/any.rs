@@ -3,17 +3,23 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use ed25519_dalek::SigningKey;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
-use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeId, NodeKey, ShareId, ShareKey};
+use scp2p_proto::id::{
+    CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId, ShareKey,
+};
 use scp2p_proto::io::{Host, Transport};
-use scp2p_proto::record::ShareHead;
+use scp2p_proto::record::{
+    BandwidthClass, RelayAnnouncement, RelayCapacity, RelayOffer, ShareHead,
+};
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{
-    Answer, BootstrapAddr, Capabilities, ChunkHashes, FoundValue, Have, HeadAnnounce, HelloFields,
-    Listening, Observed, PeerAddr, Profile, PublicShareSummary, RelayRoute, Request, StoreRecord,
-    SubtreePage,
+    Answer, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame, DialedBack,
+    FoundValue, Have, HeadAnnounce, HelloFields, Listening, Observed, PeerAddr, Profile,
+    PublicShareSummary, RelayRegister, RelayRegistered, RelayRoute, RelayStream, RelayStreamKind,
+    Request, Reservation, StoreRecord, SubtreePage,
 };
 
 fn octets() -> impl Strategy<Value = [u8; 32]> {
@@ -49,7 +55,10 @@ fn peer_addrs() -> impl Strategy<Value = PeerAddr> {
     );
     direct.prop_recursive(3, 4, 1, |relays| {
         (relays.clone(), relays, any::<u64>()).prop_map(|(addr, relay, slot)| PeerAddr {
-            relay_via: Some(Box::new(RelayRoute { relay, slot })),
+            relay_via: Some(Box::new(RelayRoute {
+                relay,
+                slot: RelaySlotId(slot),
+            })),
             ..addr
         })
     })
@@ -110,6 +119,88 @@ fn summaries() -> impl Strategy<Value = PublicShareSummary> {
         })
 }
 
+/// Any message for or from the owner of a slot.
+pub fn relay_streams() -> impl Strategy<Value = RelayStream> {
+    let kind = prop_oneof![
+        Just(RelayStreamKind::Control),
+        Just(RelayStreamKind::Content)
+    ];
+    (any::<u64>(), any::<u32>(), kind, payloads(500)).prop_map(
+        |(slot, stream_id, kind, payload)| RelayStream {
+            slot: RelaySlotId(slot),
+            stream_id,
+            kind,
+            payload,
+        },
+    )
+}
+
+/// Any relay announcement that somebody signed, good or not.
+pub fn announcements() -> impl Strategy<Value = RelayAnnouncement> {
+    let capacity = (any::<u16>(), of(any::<u64>()), 0..3_usize).prop_map(
+        |(max_tunnels, max_bytes_per_tunnel, class)| RelayCapacity {
+            max_tunnels,
+            bandwidth: [
+                BandwidthClass::Low,
+                BandwidthClass::Medium,
+                BandwidthClass::High,
+            ][class],
+            max_bytes_per_tunnel,
+        },
+    );
+    let times = (any::<u64>(), any::<u64>());
+    let offer = (vec(peer_addrs(), 0..3), any::<bool>(), capacity, times).prop_map(
+        |(addrs, relay, capacity, (issued_at, expires_at))| RelayOffer {
+            addrs,
+            capabilities: Capabilities {
+                relay,
+                ..Capabilities::none()
+            },
+            capacity,
+            issued_at: UnixTime(issued_at),
+            expires_at: UnixTime(expires_at),
+        },
+    );
+    (octets(), profiles(), offer).prop_map(|(seed, profile, offer)| {
+        RelayAnnouncement::sign(&SigningKey::from_bytes(&seed), profile, offer)
+    })
+}
+
+/// Any request about relays.
+pub fn relay_requests() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (of(any::<u64>()), any::<bool>()).prop_map(|(slot, tunnel)| {
+            let slot = slot.map(RelaySlotId);
+            Request::RelayRegister(RelayRegister { slot, tunnel })
+        }),
+        any::<u64>().prop_map(|slot| Request::RelayConnect(RelaySlotId(slot))),
+        relay_streams().prop_map(Request::RelayStream),
+        any::<u16>().prop_map(|max_count| Request::ListRelays { max_count }),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Listening> {
+    (of(any::<u16>()), of(any::<u16>())).prop_map(|(quic_port, tcp_port)| Listening {
+        quic_port,
+        tcp_port,
+    })
+}
+
+/// Anything of a circuit.
+pub fn circuit_frames() -> impl Strategy<Value = CircuitFrame> {
+    let ends = [
+        CircuitEnd::Closed,
+        CircuitEnd::Lost,
+        CircuitEnd::Limited,
+        CircuitEnd::Offence,
+    ];
+    prop_oneof![
+        vec(any::<u8>(), 1..500).prop_map(|bytes| CircuitFrame::Data(bytes.into())),
+        any::<u32>().prop_map(CircuitFrame::Credit),
+        prop::sample::select(ends.to_vec()).prop_map(CircuitFrame::Close),
+    ]
+}
+
 /// Any request.
 pub fn requests() -> impl Strategy<Value = Request> {
     prop_oneof![
@@ -126,12 +217,11 @@ pub fn requests() -> impl Strategy<Value = Request> {
         contents().prop_map(Request::GetChunkHashes),
         Just(Request::Ping),
         Just(Request::Part),
-        (of(any::<u16>()), of(any::<u16>())).prop_map(|(quic_port, tcp_port)| Request::Listening(
-            Listening {
-                quic_port,
-                tcp_port
-            }
-        )),
+        ports().prop_map(Request::Listening),
+        ports().prop_map(Request::DialBack),
+        Just(Request::Reserve),
+        octets().prop_map(|key| Request::Connect(NodeKey(key))),
+        any::<u32>().prop_map(|circuit| Request::Incoming(CircuitId(circuit))),
         vec(octets().prop_map(ShareId), 0..5).prop_map(Request::Watch),
         heads().prop_map(Request::HeadAnnounce),
         (contents(), 0..2_u8, any::<u32>()).prop_map(|(content, level, page)| {
@@ -142,14 +232,24 @@ pub fn requests() -> impl Strategy<Value = Request> {
             }
         }),
         vec(contents(), 0..5).prop_map(Request::Have),
+        relay_requests(),
     ]
 }
 
 /// Any answer, with the type of a request that it answers.
 pub fn answers() -> impl Strategy<Value = (u16, Answer)> {
     prop_oneof![
-        prop_oneof![Just(100), Just(202), Just(499), Just(600), Just(611)]
+        prop::sample::select(vec![100, 202, 452, 499, 600, 602, 611, 632])
             .prop_map(|kind| (kind, Answer::Ack)),
+        (any::<u64>(), any::<u64>()).prop_map(|(slot, expires_at)| (
+            450,
+            Answer::RelayRegistered(RelayRegistered {
+                slot: RelaySlotId(slot),
+                expires_at: UnixTime(expires_at),
+            })
+        )),
+        relay_streams().prop_map(|stream| (453, Answer::RelayStream(stream))),
+        vec(announcements(), 0..3).prop_map(|relays| (460, Answer::Relays(relays))),
         (prop_oneof![Just(101), Just(200)], vec(peer_addrs(), 0..5))
             .prop_map(|(kind, peers)| (kind, Answer::Peers(peers))),
         (of(store_records()), vec(peer_addrs(), 0..5))
@@ -176,6 +276,16 @@ pub fn answers() -> impl Strategy<Value = (u16, Answer)> {
         )),
         (any::<IpAddr>(), any::<u16>())
             .prop_map(|(ip, port)| (601, Answer::Observed(Observed { ip, port }))),
+        any::<[bool; 2]>()
+            .prop_map(|[quic, tcp]| (603, Answer::DialedBack(DialedBack { quic, tcp }))),
+        (any::<u32>(), any::<u16>()).prop_map(|(lease_secs, circuits_max)| (
+            630,
+            Answer::Reserved(Reservation {
+                lease_secs,
+                circuits_max
+            })
+        )),
+        any::<u32>().prop_map(|circuit| (631, Answer::Circuit(CircuitId(circuit)))),
         vec(heads(), 0..4).prop_map(|heads| (610, Answer::Heads(heads))),
         (contents(), any::<u64>(), 0..2_u8, any::<u32>(), hashes(20)).prop_map(
             |(content, size, level, page, hashes)| {

@@ -125,7 +125,7 @@ fn liars_about_lengths_are_refused() {
     for head in [0x5b, 0x7b, 0x9b, 0xbb] {
         for before in [&[0xa1, 0][..], b"\xa1\x65peers", b"\xa1\x61z", b""] {
             let bytes = Bytes::from([before, &[head], &huge].concat());
-            for kind in [100, 200, 202, 610, 621] {
+            for kind in [100, 200, 202, 450, 453, 460, 610, 621] {
                 assert!(Request::decode(kind, &bytes).is_err());
             }
             feed(&bytes);

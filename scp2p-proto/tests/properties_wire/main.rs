@@ -3,4 +3,5 @@
 mod any;
 mod bytes_in;
 mod frames;
+mod relays;
 mod round_trips;

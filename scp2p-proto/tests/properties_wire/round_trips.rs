@@ -5,17 +5,19 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use scp2p_proto::id::{ContentId, ShareId};
+use scp2p_proto::id::{CircuitId, ContentId, NodeKey, ShareId};
 use scp2p_proto::io::{Frame, Host, Transport};
 use scp2p_proto::limits::{
     CHUNK_HASHES_MAX, CHUNK_LEN, ERROR_TEXT_MAX, FRAME_MAX, IDS_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
+    RECORD_MAX,
 };
 use scp2p_proto::wire::{
-    Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, Envelope, FrameReader, Have,
-    Hello, Listening, Observed, PeerAddr, Profile, Request, RequestError, SubtreePage,
+    Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame,
+    DialedBack, Envelope, FrameReader, Have, Hello, Listening, Observed, PeerAddr, Profile,
+    Request, RequestError, Reservation, SubtreePage,
 };
 
-use crate::any::{answers, bootstrap_addrs, hello_fields, profiles, requests};
+use crate::any::{answers, bootstrap_addrs, circuit_frames, hello_fields, profiles, requests};
 
 pub fn envelope_of(frame: Frame) -> Envelope {
     let mut reader = FrameReader::new(FRAME_MAX);
@@ -34,6 +36,15 @@ proptest! {
         prop_assert_eq!((envelope.kind, envelope.req_id, envelope.flags), (request.kind(), req_id, 0));
         prop_assert_eq!(Request::is_extension(request.kind()), request.kind() >= 600);
         prop_assert_eq!(Request::decode(envelope.kind, &envelope.payload), Ok(request));
+    }
+
+    /// What goes on a circuit reads back from its frame, and is no request or answer.
+    #[test]
+    fn circuits_read_back(frame in circuit_frames(), circuit: u32) {
+        let envelope = envelope_of(frame.to_frame(CircuitId(circuit)));
+        prop_assert_eq!(envelope.req_id, circuit);
+        prop_assert!(Request::decode(envelope.kind, &envelope.payload).is_err());
+        prop_assert_eq!(CircuitFrame::decode(&envelope), Ok(Some(frame)));
     }
 
     /// An answer reads back from its frame, and answers no request of a type with another reply.
@@ -173,6 +184,13 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
             with_id(&[0xa3, 0], &[1, 1, 2, 7]),
         ),
         (Request::Have(vec![content]), with_id(&[0xa1, 0, 0x81], &[])),
+        (
+            Request::DialBack(listening),
+            vec![0xa2, 0, 0x19, 0x1b, 0x58, 1, 0xf6],
+        ),
+        (Request::Reserve, vec![0xa0]),
+        (Request::Connect(NodeKey([9; 32])), with_id(&[0xa1, 0], &[])),
+        (Request::Incoming(CircuitId(7)), vec![0xa1, 0, 7]),
     ] {
         assert_eq!(
             envelope_of(request.to_frame(1)).payload,
@@ -191,6 +209,14 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
         level: 0,
         page: 2,
         hashes: vec![9; 32].into(),
+    };
+    let reached = DialedBack {
+        quic: true,
+        tcp: false,
+    };
+    let place = Reservation {
+        lease_secs: 600,
+        circuits_max: 16,
     };
     for (kind, answer, payload) in [
         (600, Answer::Ack, vec![]),
@@ -212,10 +238,47 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
             }),
             vec![0xa1, 0, 0x82, 5, 0xf6],
         ),
+        (
+            603,
+            Answer::DialedBack(reached),
+            vec![0xa2, 0, 0xf5, 1, 0xf4],
+        ),
+        (
+            630,
+            Answer::Reserved(place),
+            vec![0xa2, 0, 0x19, 2, 0x58, 1, 16],
+        ),
+        (631, Answer::Circuit(CircuitId(7)), vec![0xa1, 0, 7]),
     ] {
         let envelope = envelope_of(answer.to_frame(kind, 1));
         assert_eq!((envelope.kind, &envelope.payload[..]), (kind, &payload[..]));
     }
+}
+
+#[test]
+fn frames_of_circuits_have_these_bytes() {
+    for (frame, kind, payload) in [
+        (CircuitFrame::Data(vec![9; 3].into()), 633, vec![9, 9, 9]),
+        (CircuitFrame::Credit(200), 634, vec![0xa1, 0, 0x18, 200]),
+        (CircuitFrame::Close(CircuitEnd::Lost), 635, vec![0xa1, 0, 1]),
+    ] {
+        let envelope = envelope_of(frame.to_frame(CircuitId(7)));
+        assert_eq!(
+            (envelope.kind, envelope.req_id, envelope.flags),
+            (kind, 7, 0)
+        );
+        assert_eq!(envelope.payload, payload);
+    }
+}
+
+#[test]
+fn data_of_circuits_is_bounded() {
+    let data = |len: usize| {
+        let frame = CircuitFrame::Data(vec![0; len].into());
+        CircuitFrame::decode(&envelope_of(frame.to_frame(CircuitId(1))))
+    };
+    assert!(data(RECORD_MAX).is_ok_and(|frame| frame.is_some()));
+    assert!(data(0).is_err() && data(RECORD_MAX + 1).is_err());
 }
 
 /// The longest chunk list that a payload holds goes out as byte strings; shorter ones as octet arrays,

@@ -1,7 +1,7 @@
 //! Addresses as deployed peers write and take them.
 
 use bytes::Bytes;
-use scp2p_proto::id::NodeKey;
+use scp2p_proto::id::{NodeKey, RelaySlotId};
 use scp2p_proto::io::Transport;
 use scp2p_proto::wire::{Envelope, PeerAddr, RelayRoute, Request, RequestError};
 use serde_json::Value;
@@ -89,7 +89,7 @@ pub fn peer_addr(fields: &Value) -> PeerAddr {
         relay_via: some(&fields["relay_via"], |route| {
             Box::new(RelayRoute {
                 relay: peer_addr(&route["relay_addr"]),
-                slot: number(&route["slot_id"]),
+                slot: RelaySlotId(number(&route["slot_id"])),
             })
         }),
     }

@@ -3,6 +3,7 @@
 mod addresses;
 mod hellos;
 mod messages;
+mod relays;
 mod sessions;
 mod tolerance;
 

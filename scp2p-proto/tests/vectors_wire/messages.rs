@@ -1,19 +1,21 @@
 //! Every message of the families spoken, as deployed peers write it.
 
 use bytes::Bytes;
-use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeId, ShareId, ShareKey};
+use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeId, RelaySlotId, ShareId, ShareKey};
 use scp2p_proto::limits::FRAME_MAX;
+use scp2p_proto::record::RelayAnnouncement;
+use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{
-    Answer, AnswerError, ChunkHashes, Envelope, FoundValue, PublicShareSummary, Request,
-    RequestError, StoreRecord,
+    Answer, AnswerError, ChunkHashes, Envelope, FoundValue, PublicShareSummary, RelayRegister,
+    RelayRegistered, RelayStream, RelayStreamKind, Request, RequestError, StoreRecord,
 };
 use serde_json::Value;
 
 use crate::addresses::peer_addr;
 use crate::{body_of, cases, hex, hex_array, joined, list, name, number, small, some, text};
 
-/// Types of the community and relay families, which this node does not speak.
-pub const NOT_SPOKEN: [u16; 10] = [404, 405, 406, 407, 450, 451, 452, 453, 460, 461];
+/// Types of the community family, which this node does not speak.
+pub const NOT_SPOKEN: [u16; 4] = [404, 405, 406, 407];
 
 #[test]
 fn all_messages_of_the_families_spoken() {
@@ -36,7 +38,7 @@ fn all_messages_of_the_families_spoken() {
             other => panic!("direction {other}"),
         }
     }
-    assert_eq!(seen, 28, "cases of the families spoken");
+    assert_eq!(seen, 38, "cases of the families spoken");
 }
 
 fn check_request(case: &Value, kind: u16) {
@@ -110,6 +112,15 @@ fn request(kind: u16, fields: &Value) -> Request {
         402 => Request::ListPublicShares {
             max_entries: small(&fields["max_entries"]),
         },
+        450 => Request::RelayRegister(RelayRegister {
+            slot: some(&fields["relay_slot_id"], |slot| RelaySlotId(number(slot))),
+            tunnel: fields["tunnel"] == true,
+        }),
+        452 => Request::RelayConnect(RelaySlotId(number(&fields["relay_slot_id"]))),
+        453 => Request::RelayStream(relay_stream(fields)),
+        460 => Request::ListRelays {
+            max_count: small(&fields["max_count"]),
+        },
         499 => Request::HaveContent(content(fields)),
         500 => Request::GetChunk {
             content: content(fields),
@@ -148,6 +159,17 @@ fn answer(kind: u16, fields: &Value) -> (u16, Answer) {
             )
         }
         403 => (402, Answer::PublicShares(list(&fields["shares"], summary))),
+        451 => {
+            let registered = RelayRegistered {
+                slot: RelaySlotId(number(&fields["relay_slot_id"])),
+                expires_at: UnixTime(number(&fields["expires_at"])),
+            };
+            (450, Answer::RelayRegistered(registered))
+        }
+        461 => (
+            460,
+            Answer::Relays(list(&fields["announcements"], announcement)),
+        ),
         501 => {
             let (content, index) = (content(fields), small(&fields["chunk_index"]));
             (
@@ -175,6 +197,30 @@ fn answer(kind: u16, fields: &Value) -> (u16, Answer) {
 
 fn content(fields: &Value) -> ContentId {
     ContentId(hex_array(&fields["content_id"]))
+}
+
+fn relay_stream(fields: &Value) -> RelayStream {
+    RelayStream {
+        slot: RelaySlotId(number(&fields["relay_slot_id"])),
+        stream_id: small(&fields["stream_id"]),
+        kind: match text(&fields["kind"]) {
+            "control" => RelayStreamKind::Control,
+            "content" => RelayStreamKind::Content,
+            other => panic!("kind {other}"),
+        },
+        payload: hex(&fields["payload"]),
+    }
+}
+
+/// The announcement with this signature, which has a vector of its own.
+fn announcement(fields: &Value) -> RelayAnnouncement {
+    let cases = cases("relay_announcement.json");
+    let case = cases
+        .iter()
+        .find(|case| case["fields"]["signature"] == fields["signature"])
+        .expect("a vector of the announcement");
+    assert_eq!(case["fields"], *fields);
+    RelayAnnouncement::decode(&hex(&case["cbor"])).expect("an announcement")
 }
 
 fn store_record(fields: &Value) -> StoreRecord {

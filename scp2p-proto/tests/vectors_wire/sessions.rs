@@ -24,7 +24,7 @@ fn requests_are_understood_and_replies_are_answers() {
             check_exchange(case, kind);
             seen += 1;
         }
-        assert_eq!(seen, 38, "{file}");
+        assert_eq!(seen, 39, "{file}");
     }
 }
 

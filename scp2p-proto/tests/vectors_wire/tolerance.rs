@@ -35,7 +35,7 @@ fn payloads() {
             );
         }
     }
-    assert_eq!(seen, 38);
+    assert_eq!(seen, 42);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn error_texts_of_unknown_and_reply_types() {
         Request::decode(999, &Bytes::new()),
         Err(RequestError::Unknown(999))
     );
-    for kind in [401, 403, 498, 501, 503] {
+    for kind in [401, 403, 451, 461, 498, 501, 503] {
         assert_eq!(refused(kind), "unsupported message type");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use scp2p_proto::id::{LinkId, NodeKey};
+use scp2p_proto::id::{LinkId, NodeKey, RelaySlotId};
 use scp2p_proto::limits::PEER_ADDRS_MAX;
 use scp2p_proto::wire::{Answer, FoundValue, Listening, PeerAddr, RelayRoute, Request};
 
@@ -90,7 +90,7 @@ fn poison(talker: &mut Talker, len: usize) -> Vec<PeerAddr> {
                 let relay = stranger(talker, IpAddr::from([198, 18, 0, 1]), 7000);
                 let route = RelayRoute {
                     relay: victim(talker),
-                    slot: talker.rng.u64(),
+                    slot: RelaySlotId(talker.rng.u64()),
                 };
                 PeerAddr {
                     relay_via: Some(Box::new(route)),

@@ -323,6 +323,10 @@ impl Talker {
             | Request::Reserve
             | Request::Connect(_)
             | Request::Incoming(_)
+            | Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. }
             | Request::GetChunk { .. }
             | Request::GetChunkHashes(_)
             | Request::GetSubtrees { .. } => return None,

@@ -17,7 +17,7 @@ use self::peer::Peer;
 use crate::Node;
 use crate::command::{Command, Get, GetWhat, Publish};
 use crate::config::Config;
-use crate::id::{ContentId, DownloadId, LinkId, NodeId, OpId};
+use crate::id::{ContentId, DownloadId, LinkId, NodeId, OpId, RelaySlotId};
 use crate::io::{
     DialError, HostEvent, Input, Lane, LinkError, LinkEvent, LinkInfo, Output, Transport,
 };
@@ -25,7 +25,9 @@ use crate::keys::Keys;
 use crate::record::{ShareLink, Visibility, head_key, providers_key};
 use crate::storage::LocalPath;
 use crate::time::{Now, Time};
-use crate::wire::{HeadAnnounce, Listening, Profile, Request, StoreRecord};
+use crate::wire::{
+    HeadAnnounce, Listening, Profile, RelayRegister, RelayStream, Request, StoreRecord,
+};
 
 /// Steps of a conversation; longer ones find nothing that two short ones do not.
 const STEPS_MAX: u32 = 96;
@@ -187,6 +189,9 @@ impl Talk {
             })
         };
         let share = catalog.key().share_id();
+        if let Some(request) = relay_request(which, number, content) {
+            return request;
+        }
         match which % 17 {
             0 => Request::PexOffer(catalog.addrs()),
             1 => Request::PexRequest { max_peers: number },
@@ -387,6 +392,28 @@ fn start(config: &Config, disk: &Disk, starts: u8, now: Now) -> Node {
 
 fn content_target(content: &ContentId) -> NodeId {
     providers_key(content).target()
+}
+
+/// What the peer may ask a relay for. Few numbers, and the highest, so that inputs of the corpus that know nothing of
+/// relays go on saying what they say.
+fn relay_request(which: u8, number: u8, content: ContentId) -> Option<Request> {
+    let slot = RelaySlotId(number.into());
+    Some(match which {
+        252 => Request::RelayRegister(RelayRegister {
+            slot: number.is_multiple_of(2).then_some(slot),
+            tunnel: number.is_multiple_of(3),
+        }),
+        253 => Request::RelayConnect(slot),
+        254 => {
+            let index = u32::from(number);
+            let inner = Request::GetChunk { content, index }.to_envelope(index);
+            Request::RelayStream(RelayStream::for_owner(slot, inner))
+        }
+        255 => Request::ListRelays {
+            max_count: number.into(),
+        },
+        _ => return None,
+    })
 }
 
 /// The body of a frame.

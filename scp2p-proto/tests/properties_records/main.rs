@@ -1,5 +1,7 @@
 //! What holds of all records and links, not only of those that deployed peers happened to make.
 
+mod relays;
+
 use std::net::IpAddr;
 
 use ed25519_dalek::SigningKey;
@@ -8,7 +10,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeKey, ShareId, ShareKey};
+use scp2p_proto::id::{ContentId, DhtKey, ManifestId, NodeKey, RelaySlotId, ShareId, ShareKey};
 use scp2p_proto::io::{Host, Transport};
 use scp2p_proto::limits::{LINK_HINTS_MAX, MANIFEST_ITEMS_MAX, PEER_ADDRS_MAX, VALUE_MAX};
 use scp2p_proto::record::{
@@ -133,8 +135,12 @@ fn direct_addresses() -> impl Strategy<Value = PeerAddr> {
 }
 
 fn addresses() -> impl Strategy<Value = PeerAddr> {
-    let route = (direct_addresses(), any::<u64>())
-        .prop_map(|(relay, slot)| Box::new(RelayRoute { relay, slot }));
+    let route = (direct_addresses(), any::<u64>()).prop_map(|(relay, slot)| {
+        Box::new(RelayRoute {
+            relay,
+            slot: RelaySlotId(slot),
+        })
+    });
     (direct_addresses(), of(route)).prop_map(|(address, relay_via)| PeerAddr {
         relay_via,
         ..address

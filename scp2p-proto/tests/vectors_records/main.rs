@@ -1,5 +1,7 @@
 //! Records as deployed peers produced, accepted and refused them (`vectors/`).
 
+mod relays;
+
 use std::collections::BTreeMap;
 use std::fs;
 
