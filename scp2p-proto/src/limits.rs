@@ -22,6 +22,14 @@ pub const CIRCUIT_ROOM: u32 = CIRCUIT_WINDOW as u32;
 pub const CIRCUITS_HERE_MAX: usize = 256;
 /// Peers remembered, for each transport, for having tried to dial us.
 pub const REACH_VOICES_MAX: usize = 5;
+/// Peers remembered for how often a direct path to them was tried.
+pub const PUNCHES_MAX: usize = 512;
+/// Ends of circuits that may have us dial them, at once and a second afterwards: what they name may be a third party.
+pub const PUNCH_BURST: u32 = 32;
+/// See [`PUNCH_BURST`].
+pub const PUNCHES_PER_SECOND: u32 = 1;
+/// Endpoints told to the other end of a circuit: of two IP versions, and the local ones.
+pub const PUNCH_ENDPOINTS_MAX: usize = 4;
 /// Peers dialled at a time because they asked for it.
 pub const DIAL_BACKS_MAX: usize = 16;
 /// Addresses remembered as dialled lately because somebody there asked for it.
@@ -140,6 +148,8 @@ pub const DIAL_TIME_MAX: Duration = Duration::from_secs(8);
 /// Sessions of two nodes that came up within this time are taken for crossing dials. A dial
 /// that starts when the other's session is up is none, so that round trips of a second still count.
 pub const CROSSING_TIME: Duration = Duration::from_secs(2);
+/// How long a circuit is kept beside the direct session that replaced it, for what is under way on it.
+pub const REPLACED_TIME: Duration = Duration::from_secs(5);
 /// Peers in the address book: some 200 bytes each; what was seen longest ago goes first.
 pub const BOOK_PEERS_MAX: usize = 4096;
 /// Addresses kept of one peer: two transports on two families, as many that it moved from or places at relays.

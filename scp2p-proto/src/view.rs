@@ -27,6 +27,8 @@ pub struct Status {
     pub id: NodeId,
     /// Peers with a session.
     pub connected: u32,
+    /// Those of them whose session a relay carries.
+    pub relayed: u32,
     /// Peers in the address book.
     pub known: u32,
     /// Contacts in the routing table.

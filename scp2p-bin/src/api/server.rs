@@ -70,6 +70,7 @@ impl Node {
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
             reachability: convert::reachability(&status),
             connected: status.connected,
+            relayed: status.relayed,
             known: status.known,
             contacts: status.contacts,
             values: status.values,

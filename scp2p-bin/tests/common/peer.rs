@@ -295,6 +295,7 @@ impl Served<'_> {
             | Request::GetChunkHashes(_)
             | Request::GetSubtrees { .. }
             | Request::DialBack(_)
+            | Request::Punch(_)
             | Request::Reserve
             | Request::Connect(_)
             | Request::Incoming(_) => return None,

@@ -70,7 +70,8 @@ impl Peers {
                 cx.unconnected(peer, ended.error);
                 cx.wish(Wish::Unreachable(peer));
             }
-            Goal::Addr(_) => {}
+            // There is a circuit still, or its end was seen to.
+            Goal::Addr(_) | Goal::Direct(_) => {}
             Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
         }
     }

@@ -25,6 +25,8 @@ const OPEN_START: Duration = Duration::from_secs(1);
 pub(super) enum Goal {
     /// A session with this peer.
     Peer(NodeKey),
+    /// A session with this peer that no relay carries.
+    Direct(NodeKey),
     /// A session with whoever is at the address.
     Addr(PeerAddr),
     /// A session with the bootstrap peer of this number.

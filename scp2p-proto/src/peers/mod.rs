@@ -9,6 +9,7 @@ mod dials;
 mod exchange;
 mod own;
 mod parting;
+mod punch;
 mod reach;
 mod rests;
 mod view;
@@ -31,13 +32,16 @@ use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, HostEvent, Transport};
 use crate::keys::Keys;
-use crate::limits::{BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX};
+use crate::limits::{
+    BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX, PUNCH_BURST, PUNCHES_MAX, PUNCHES_PER_SECOND,
+};
 use crate::lru::Lru;
 use crate::rng::Rng;
 use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
+use crate::token_bucket::TokenBucket;
 use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
@@ -69,6 +73,8 @@ pub(crate) enum Tag {
     Greeted,
     /// A peer of ours was asked to dial us over these transports.
     DialedBack(DialedBack),
+    /// The other end of a circuit was told to dial us.
+    Punched,
     /// Since when.
     Pinged(Time),
     /// Peers were asked for.
@@ -83,6 +89,8 @@ pub(crate) enum Tag {
 enum Timer {
     Round,
     Reach,
+    /// A direct path to this peer, which a relay connects, is tried again.
+    Punch(NodeKey),
     Bootstrap(usize),
 }
 
@@ -95,6 +103,10 @@ pub(crate) struct Peers {
     own: OwnAddrs,
     voices: Voices,
     dial_backs: DialBacks,
+    /// How long after the last try a direct path to a peer is tried again.
+    punches: Lru<NodeKey, Duration>,
+    /// How many ends of circuits may have us dial where they say.
+    punch_dials: TokenBucket,
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
@@ -129,6 +141,8 @@ impl Peers {
             own: OwnAddrs::default(),
             voices: Voices::default(),
             dial_backs: DialBacks::default(),
+            punches: Lru::new(PUNCHES_MAX),
+            punch_dials: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now.mono),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
             back_off: Lru::new(BOOK_PEERS_MAX),
@@ -366,7 +380,11 @@ impl Peers {
             // It must not be taken for a deployed peer after a restart.
             self.save(cx, peer);
         }
-        if !session.inbound && session.via.is_none() {
+        // Who was met half way is not to be reached there by others.
+        let is_punched = won
+            .as_ref()
+            .is_some_and(|won| won.goal == Goal::Direct(peer));
+        if !session.inbound && session.via.is_none() && !is_punched {
             self.reached(
                 cx,
                 peer,
@@ -384,6 +402,13 @@ impl Peers {
         if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
             cx.wish(Wish::Hub(peer));
         }
+        if session.via.is_some() && !session.inbound {
+            self.punch(cx, peer);
+        }
+        if session.via.is_none() {
+            self.punches.remove(&peer);
+            self.timers.cancel(&Timer::Punch(peer));
+        }
         if session.via.is_some() {
             // Where the relay sees us is its affair, and where we listen is of no use to who came by it.
         } else if ours {
@@ -399,6 +424,7 @@ impl Peers {
     /// The peer's last session ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.rtts.remove(&peer);
+        self.timers.cancel(&Timer::Punch(peer));
         self.unparted.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
         self.round_soon(cx);
@@ -501,6 +527,9 @@ impl Peers {
         let Outcome::Answer { from, answer, .. } = outcome else {
             return;
         };
+        if tag == Tag::Punched {
+            return self.on_punched(cx, from, answer);
+        }
         if let Tag::DialedBack(asked) = tag {
             return self.on_dialed_back(cx, from, asked, answer);
         }
@@ -531,6 +560,7 @@ impl Peers {
             (
                 Tag::Greeted
                 | Tag::DialedBack(_)
+                | Tag::Punched
                 | Tag::Pinged(_)
                 | Tag::Exchanged
                 | Tag::Offered
@@ -545,6 +575,7 @@ impl Peers {
             match timer {
                 Timer::Round => self.round(cx),
                 Timer::Reach => self.ask_reach(cx),
+                Timer::Punch(peer) => self.punch(cx, peer),
                 Timer::Bootstrap(number) => self.dial_bootstrap(cx, number),
             }
         }

@@ -73,6 +73,22 @@ impl OwnAddrs {
         Some(most.filter(is_most).map_or(own, |(port, _)| port))
     }
 
+    /// Where others see our QUIC links go out from, what most say first.
+    pub(super) fn quic_endpoints(&self, config: &Config) -> Vec<(IpAddr, u16)> {
+        if config.quic_port.is_none() {
+            return Vec::new();
+        }
+        let mut counts: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
+        for (_, vote) in self.votes.iter() {
+            if let Some(port) = vote.quic_port {
+                *counts.entry((vote.ip, port)).or_default() += 1;
+            }
+        }
+        let mut places: Vec<((IpAddr, u16), usize)> = counts.into_iter().collect();
+        places.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+        places.into_iter().map(|(place, _)| place).collect()
+    }
+
     /// Forgets what peers said that went long ago: we may be elsewhere now.
     pub(super) fn forget_votes(&mut self, now: Time, roster: &Roster) {
         let voters: Vec<NodeKey> = self.votes.iter().map(|(voter, _)| *voter).collect();

@@ -144,6 +144,7 @@ impl Pipes {
             To::Here(link) => {
                 // The link itself gives back the bytes alone.
                 pipe.grant(CIRCUIT_COST);
+                pipe.tell(at, cx);
                 cx.link(link, LinkEvent::Bytes(Lane::Control, bytes));
             }
             To::On(other) if bytes.len() < COPIED_BELOW => {

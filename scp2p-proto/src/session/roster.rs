@@ -139,6 +139,12 @@ impl Roster {
         self.sessions.len()
     }
 
+    /// How many of them through relays.
+    pub(crate) fn relayed(&self) -> usize {
+        let is_relayed = |(_, session): &(&NodeKey, &Session)| session.via.is_some();
+        self.iter().filter(is_relayed).count()
+    }
+
     /// How many sessions there are.
     pub(crate) fn links(&self) -> usize {
         self.sessions.values().map(Vec::len).sum()
@@ -192,10 +198,11 @@ impl Roster {
     }
 }
 
-/// Of the sessions with a peer, that which carries our calls, or else the oldest.
+/// Of the sessions with a peer, that which carries our calls, a direct one before a circuit, or else the oldest.
 fn carrier(sessions: &[Session]) -> Option<&Session> {
     let mut callable = sessions.iter().filter(|session| session.is_callable());
-    callable.next().or(sessions.first())
+    let first = callable.clone().next().or(sessions.first());
+    callable.find(|session| session.via.is_none()).or(first)
 }
 
 #[cfg(any(test, feature = "check"))]

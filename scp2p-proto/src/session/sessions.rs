@@ -305,6 +305,7 @@ impl Sessions {
             | Answer::Relays(_)
             | Answer::Observed(_)
             | Answer::DialedBack(_)
+            | Answer::Endpoints(_)
             | Answer::Heads(_)
             | Answer::Have(_)
             | Answer::Reserved(_)
@@ -398,7 +399,12 @@ impl Sessions {
         out: &mut Outbox,
     ) {
         while let Some(id) = self.deadlines.pop_due(now.mono) {
-            out.push_back(Output::Close(id, CloseCode::Handshake));
+            let is_up = |link: &Link| matches!(link.state, State::Up(_));
+            let code = match self.links.get(&id).is_some_and(is_up) {
+                true => CloseCode::Duplicate,
+                false => CloseCode::Handshake,
+            };
+            out.push_back(Output::Close(id, code));
             self.forget(id, LinkFailure::TimedOut, heard);
         }
     }

@@ -12,7 +12,7 @@ use super::envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE, frame};
 use super::message::{read_peers_field, write_peers_field};
 use super::relay::{read_announcements, write_announcements};
 use super::{
-    ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, Observed, PeerAddr,
+    ChunkHashes, DialedBack, Endpoints, FoundValue, Have, HeadAnnounce, Observed, PeerAddr,
     PublicShareSummary, RelayRegistered, RelayStream, Reservation, SubtreePage, kind,
 };
 use crate::id::{CircuitId, ContentId, ManifestId};
@@ -61,6 +61,8 @@ pub enum Answer {
     ChunkHashes(ChunkHashes),
     /// Where the asker is seen.
     Observed(Observed),
+    /// Where to dial the peer now.
+    Endpoints(Endpoints),
     /// Whether the asker was reached.
     DialedBack(DialedBack),
     /// Heads of shares, at most [`IDS_MAX`], not verified.
@@ -181,6 +183,7 @@ impl Answer {
             kind::GET_CHUNK => read_chunk(r)?,
             kind::GET_CHUNK_HASHES => Answer::ChunkHashes(ChunkHashes::read(r)?),
             kind::LISTENING => Answer::Observed(Observed::read(r)?),
+            kind::PUNCH => Answer::Endpoints(Endpoints::read(r)?),
             kind::DIAL_BACK => Answer::DialedBack(DialedBack::read(r)?),
             kind::WATCH => {
                 read_first_list(r, "heads", IDS_MAX, HeadAnnounce::read).map(Answer::Heads)?
@@ -235,6 +238,7 @@ impl Answer {
             Answer::ChunkHashes(hashes) => hashes.write(w),
             Answer::Observed(observed) => observed.write(w),
             Answer::DialedBack(reached) => reached.write(w),
+            Answer::Endpoints(endpoints) => endpoints.write(w),
             Answer::Heads(heads) => {
                 w.map(1).uint(0_u8).list(heads, |w, head| head.write(w));
             }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
 use crate::id::{ContentId, ShareKey};
-use crate::limits::{HEAD_BYTES_MAX, IDS_MAX};
+use crate::limits::{HEAD_BYTES_MAX, IDS_MAX, PUNCH_ENDPOINTS_MAX};
 use crate::record::ShareHead;
 use crate::storage::OUTBOARD_PAGE;
 
@@ -84,6 +84,25 @@ fn read_ip(r: &mut Reader<'_>, name: &'static str) -> Result<IpAddr, DecodeError
         .try_into()
         .map_err(|_| DecodeError::Length(name))?;
     Ok(octets.into())
+}
+
+/// Where the QUIC links of one end of a circuit go out from, as others see it, at most [`PUNCH_ENDPOINTS_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints(pub Vec<Observed>);
+
+impl Endpoints {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(1).uint(0_u8).list(&self.0, |w, place| place.write(w));
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Endpoints, DecodeError> {
+        let mut places = Field::new("endpoints");
+        r.int_map(|key, r| match key {
+            0 => places.first(r, |r, _| r.list_cut(PUNCH_ENDPOINTS_MAX, Observed::read)),
+            _ => r.skip(),
+        })?;
+        places.required().map(Endpoints)
+    }
 }
 
 /// Whether somebody was reached where it listens.

@@ -25,6 +25,7 @@ pub(crate) const PING: u16 = 600;
 pub(crate) const LISTENING: u16 = 601;
 pub(crate) const PART: u16 = 602;
 pub(crate) const DIAL_BACK: u16 = 603;
+pub(crate) const PUNCH: u16 = 604;
 pub(crate) const WATCH: u16 = 610;
 pub(crate) const HEAD_ANNOUNCE: u16 = 611;
 pub(crate) const GET_SUBTREES: u16 = 620;
@@ -61,7 +62,7 @@ pub(crate) fn is_registered(kind: u16) -> bool {
             | RELAY_REGISTER..=RELAY_STREAM
             | RELAY_LIST_REQUEST..=RELAY_LIST_RESPONSE
             | PROVIDERS..=CHUNK_HASH_LIST
-            | PING..=DIAL_BACK
+            | PING..=PUNCH
             | WATCH..=HEAD_ANNOUNCE
             | GET_SUBTREES..=HAVE
             | RESERVE..=CIRCUIT_CLOSE

@@ -22,7 +22,7 @@ pub use capabilities::{Capabilities, Profile};
 pub use cbor::DecodeError;
 pub use circuit::{CIRCUIT_SLOT, CircuitEnd, CircuitFrame, Reservation};
 pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
-pub use ext::{DialedBack, Have, HeadAnnounce, Listening, Observed, SubtreePage};
+pub use ext::{DialedBack, Endpoints, Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};
 pub use hello::{Hello, HelloFields};
 pub use message::{ChunkHashes, FoundValue, PublicShareSummary, StoreRecord};

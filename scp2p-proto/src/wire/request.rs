@@ -9,7 +9,9 @@ use super::cbor::{DecodeError, Field, Reader, Writer};
 use super::circuit::{read_circuit, write_circuit};
 use super::envelope::{frame, unframed};
 use super::message::{read_peers_field, write_peers_field};
-use super::{HeadAnnounce, Listening, PeerAddr, RelayRegister, RelayStream, StoreRecord, kind};
+use super::{
+    Endpoints, HeadAnnounce, Listening, PeerAddr, RelayRegister, RelayStream, StoreRecord, kind,
+};
 use crate::id::{CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
 use crate::io::Frame;
 use crate::limits::IDS_MAX;
@@ -70,6 +72,9 @@ pub enum Request {
     /// Dial me at these ports, where you see me, and tell whether I answer. Between nodes of ours. Answered by
     /// [`Answer::DialedBack`](super::Answer::DialedBack).
     DialBack(Listening),
+    /// Dial me there now, as I dial you: routers on both ways let in what they have seen go out. Over a circuit.
+    /// Answered by [`Answer::Endpoints`](super::Answer::Endpoints).
+    Punch(Endpoints),
     /// I have no use for this session; have you? Between nodes of ours. Answered by
     /// [`Answer::Ack`](super::Answer::Ack) if not, and then closed by the asker.
     Part,
@@ -154,6 +159,7 @@ impl Request {
             Request::Ping => kind::PING,
             Request::Listening(_) => kind::LISTENING,
             Request::DialBack(_) => kind::DIAL_BACK,
+            Request::Punch(_) => kind::PUNCH,
             Request::Part => kind::PART,
             Request::Watch(_) => kind::WATCH,
             Request::HeadAnnounce(_) => kind::HEAD_ANNOUNCE,
@@ -185,6 +191,7 @@ impl Request {
             Request::Ping => "PING",
             Request::Listening(_) => "LISTENING",
             Request::DialBack(_) => "DIAL_BACK",
+            Request::Punch(_) => "PUNCH",
             Request::Part => "PART",
             Request::Watch(_) => "WATCH",
             Request::HeadAnnounce(_) => "HEAD_ANNOUNCE",
@@ -204,6 +211,7 @@ impl Request {
             | Request::Ping
             | Request::Listening(_)
             | Request::DialBack(_)
+            | Request::Punch(_)
             | Request::Watch(_)
             | Request::Reserve => true,
             // No node relays in this way, so these are refused and of no use to anybody.
@@ -286,6 +294,7 @@ impl Request {
             kind::HEAD_ANNOUNCE => Request::HeadAnnounce(HeadAnnounce::read(r)?),
             kind::GET_SUBTREES => read_get_subtrees(r)?,
             kind::DIAL_BACK => Request::DialBack(Listening::read(r)?),
+            kind::PUNCH => Request::Punch(Endpoints::read(r)?),
             kind::RESERVE => {
                 r.int_map(|_, r| r.skip())?;
                 Request::Reserve
@@ -351,6 +360,7 @@ impl Request {
                 w.map(0);
             }
             Request::Listening(listening) | Request::DialBack(listening) => listening.write(w),
+            Request::Punch(endpoints) => endpoints.write(w),
             Request::Watch(shares) => write_ids(w, shares.iter().map(ShareId::as_bytes)),
             Request::HeadAnnounce(announce) => announce.write(w),
             Request::GetSubtrees {

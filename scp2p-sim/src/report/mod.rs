@@ -76,6 +76,8 @@ pub struct Sample {
     pub online: u32,
     /// Sessions now, each counted at both ends.
     pub sessions: u32,
+    /// Those of them that relays carry.
+    pub relayed: u32,
     /// Lookups that ended.
     pub lookups: u64,
     /// Those that found what they were for.
@@ -244,6 +246,7 @@ mod samples {
             report.samples.push(Sample {
                 at: Span::secs(15 * at),
                 online: hosts.min(at as u32 * hosts / 40),
+                relayed: at as u32 % 3,
                 sessions: 4 * hosts.min(at as u32 * hosts / 50),
                 lookups: at * 7,
                 lookups_found: at * 7 - at / 10,

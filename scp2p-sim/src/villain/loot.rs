@@ -136,6 +136,7 @@ impl Loot {
             | Answer::ChunkHashes(_)
             | Answer::Observed(_)
             | Answer::DialedBack(_)
+            | Answer::Endpoints(_)
             | Answer::Reserved(_)
             | Answer::Circuit(_)
             | Answer::Have(_) => {}

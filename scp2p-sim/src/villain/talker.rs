@@ -320,6 +320,7 @@ impl Talker {
             }),
             Request::GetManifest(_)
             | Request::DialBack(_)
+            | Request::Punch(_)
             | Request::Reserve
             | Request::Connect(_)
             | Request::Incoming(_)

@@ -315,7 +315,9 @@ impl World<'_> {
             let Some(node) = host.node() else {
                 continue;
             };
-            sample.sessions += node.status().connected;
+            let status = node.status();
+            sample.sessions += status.connected;
+            sample.relayed += status.relayed;
             for view in node.subscriptions() {
                 let name = self.library.names.get(&view.id);
                 let share = name.and_then(|name| self.library.shares.get(name));

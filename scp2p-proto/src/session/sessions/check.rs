@@ -52,7 +52,8 @@ impl Sessions {
                     false
                 }
             };
-            broken.unless(is_timed != is_up, || {
+            let is_replaced = is_timed && is_up && link.via.is_some();
+            broken.unless(is_timed != is_up || is_replaced, || {
                 format!("{id:?} must be a session or have a deadline")
             });
         }

@@ -14,7 +14,9 @@ use super::super::seal::Seal;
 use super::{DialPlan, Link, LinkFailure, SessionEvent, Sessions, State, Step, Up};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane, LinkInfo, Output};
-use crate::limits::{CROSSING_TIME, FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, STRANGERS_MAX};
+use crate::limits::{
+    CROSSING_TIME, FRAME_MAX, HANDSHAKE_TIME_MAX, LINKS_MAX, REPLACED_TIME, STRANGERS_MAX,
+};
 use crate::planted::{self, Bug};
 
 impl Sessions {
@@ -221,6 +223,7 @@ impl Sessions {
 
     /// Two nodes of ours keep one session: the newest, because its dialler had given older ones up; of
     /// those that came up at one time, when both had dialled, a direct one, and the one that the lesser key dialled.
+    /// What is under way on a circuit that a direct session replaces has some time to end.
     fn settle_duplicates(&mut self, step: &mut Step<'_>, key: NodeKey) {
         if planted::has(step.config, Bug::DuplicateKept) {
             return;
@@ -249,11 +252,17 @@ impl Sessions {
         else {
             return;
         };
-        let lesser: Vec<LinkId> = bound
-            .map(|session| session.link)
-            .filter(|link| *link != best)
+        let is_replaced = |session: &&Session| session.link != best;
+        let lesser: Vec<(LinkId, bool)> = bound
+            .filter(is_replaced)
+            .map(|session| (session.link, session.via.is_some()))
             .collect();
-        for link in lesser {
+        let is_direct = self.links.get(&best).is_some_and(|it| it.via.is_none());
+        for (link, is_circuit) in lesser {
+            if is_circuit && is_direct {
+                self.deadlines.set(link, now + REPLACED_TIME);
+                continue;
+            }
             step.out
                 .push_back(Output::Close(link, CloseCode::Duplicate));
             self.forget(link, LinkFailure::Closed, step.heard);

@@ -117,6 +117,7 @@ impl Catalog {
                 circuits_max: 4,
             }),
             Request::Connect(_) => Answer::Circuit(CircuitId(3)),
+            Request::Punch(endpoints) => Answer::Endpoints(endpoints.clone()),
             Request::DialBack(_) => Answer::DialedBack(DialedBack {
                 quic: false,
                 tcp: true,
