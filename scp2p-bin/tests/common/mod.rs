@@ -70,7 +70,8 @@ pub fn finish(command: &mut Command) -> Output {
     }
 }
 
-fn read_aside(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+/// Reads a pipe to its end in a thread.
+pub fn read_aside(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     spawn(move || {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).expect("a pipe");
@@ -109,6 +110,8 @@ pub struct Settings {
     pub tcp_only: bool,
     /// No TCP.
     pub quic_only: bool,
+    /// Listens on all addresses, at the ports that nodes have by default.
+    pub everywhere: bool,
     /// Of this node's folders, the name of one that is a disk of so many bytes by itself.
     pub small_disk: Option<(&'static str, u64)>,
 }
@@ -347,18 +350,13 @@ fn spawn_node(folder: &Path, settings: &Settings) -> (Child, Value) {
         "--log-level",
         "warn",
     ]);
-    command.args([
-        "--bind-quic",
-        if settings.tcp_only { "" } else { "127.0.0.1:0" },
-    ]);
-    command.args([
-        "--bind-tcp",
-        if settings.quic_only {
-            ""
-        } else {
-            "127.0.0.1:0"
-        },
-    ]);
+    let [quic, tcp] = if settings.everywhere {
+        ["0.0.0.0:7000", "0.0.0.0:7001"]
+    } else {
+        ["127.0.0.1:0"; 2]
+    };
+    command.args(["--bind-quic", if settings.tcp_only { "" } else { quic }]);
+    command.args(["--bind-tcp", if settings.quic_only { "" } else { tcp }]);
     command
         .arg("--data-dir")
         .arg(folder.join("data"))

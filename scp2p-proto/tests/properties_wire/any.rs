@@ -17,7 +17,7 @@ use scp2p_proto::record::{
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{
     Answer, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame, DialedBack,
-    FoundValue, Have, HeadAnnounce, HelloFields, Listening, Observed, PeerAddr, Profile,
+    Endpoints, FoundValue, Have, HeadAnnounce, HelloFields, Listening, Observed, PeerAddr, Profile,
     PublicShareSummary, RelayRegister, RelayRegistered, RelayRoute, RelayStream, RelayStreamKind,
     Request, Reservation, StoreRecord, SubtreePage,
 };
@@ -186,6 +186,11 @@ fn ports() -> impl Strategy<Value = Listening> {
     })
 }
 
+fn endpoints() -> impl Strategy<Value = Endpoints> {
+    let place = (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| Observed { ip, port });
+    vec(place, 0..=4).prop_map(Endpoints)
+}
+
 /// Anything of a circuit.
 pub fn circuit_frames() -> impl Strategy<Value = CircuitFrame> {
     let ends = [
@@ -219,6 +224,7 @@ pub fn requests() -> impl Strategy<Value = Request> {
         Just(Request::Part),
         ports().prop_map(Request::Listening),
         ports().prop_map(Request::DialBack),
+        endpoints().prop_map(Request::Punch),
         Just(Request::Reserve),
         octets().prop_map(|key| Request::Connect(NodeKey(key))),
         any::<u32>().prop_map(|circuit| Request::Incoming(CircuitId(circuit))),
@@ -278,6 +284,7 @@ pub fn answers() -> impl Strategy<Value = (u16, Answer)> {
             .prop_map(|(ip, port)| (601, Answer::Observed(Observed { ip, port }))),
         any::<[bool; 2]>()
             .prop_map(|[quic, tcp]| (603, Answer::DialedBack(DialedBack { quic, tcp }))),
+        endpoints().prop_map(|places| (604, Answer::Endpoints(places))),
         (any::<u32>(), any::<u16>()).prop_map(|(lease_secs, circuits_max)| (
             630,
             Answer::Reserved(Reservation {

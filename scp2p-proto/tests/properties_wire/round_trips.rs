@@ -13,8 +13,8 @@ use scp2p_proto::limits::{
 };
 use scp2p_proto::wire::{
     Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame,
-    DialedBack, Envelope, FrameReader, Have, Hello, Listening, Observed, PeerAddr, Profile,
-    Request, RequestError, Reservation, SubtreePage,
+    DialedBack, Endpoints, Envelope, FrameReader, Have, Hello, Listening, Observed, PeerAddr,
+    Profile, Request, RequestError, Reservation, SubtreePage,
 };
 
 use crate::any::{answers, bootstrap_addrs, circuit_frames, hello_fields, profiles, requests};
@@ -164,6 +164,10 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
         quic_port: Some(7000),
         tcp_port: None,
     };
+    let observed = Observed {
+        ip: Ipv4Addr::new(10, 0, 0, 1).into(),
+        port: 7000,
+    };
     for (request, payload) in [
         (Request::Ping, vec![0xa0]),
         (Request::Part, vec![0xa0]),
@@ -188,6 +192,12 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
             Request::DialBack(listening),
             vec![0xa2, 0, 0x19, 0x1b, 0x58, 1, 0xf6],
         ),
+        (
+            Request::Punch(Endpoints(vec![observed])),
+            vec![
+                0xa1, 0, 0x81, 0xa2, 0, 0x44, 10, 0, 0, 1, 1, 0x19, 0x1b, 0x58,
+            ],
+        ),
         (Request::Reserve, vec![0xa0]),
         (Request::Connect(NodeKey([9; 32])), with_id(&[0xa1, 0], &[])),
         (Request::Incoming(CircuitId(7)), vec![0xa1, 0, 7]),
@@ -199,10 +209,6 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
             request.name()
         );
     }
-    let observed = Observed {
-        ip: Ipv4Addr::new(10, 0, 0, 1).into(),
-        port: 7000,
-    };
     let page = SubtreePage {
         content,
         size: 24,

@@ -1,6 +1,6 @@
 //! A router's table of who may talk to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -19,8 +19,12 @@ const PEERS_MAX: usize = 1024;
 const FIRST_PORT: u16 = 1024;
 
 /// A firewall or a translator.
+///
+/// It sees endpoints, not packets, and is told the time, which must not go back: it serves the modelled network as well
+/// as a forwarder of real packets. Which networks there are on its two sides is for its user to know, who passes what
+/// leaves the inner one through [`Edge::outbound`] and what comes for its address through [`Edge::inbound`].
 #[derive(Debug, Clone)]
-pub(super) struct Edge {
+pub struct Edge {
     /// None for a firewall, which has no address of its own.
     address: Option<Ipv4Addr>,
     mapping: Dependence,
@@ -31,6 +35,8 @@ pub(super) struct Edge {
     next_port: u16,
     /// At so many bindings those that expired are forgotten.
     sweep_at: usize,
+    /// Endpoints inside with a binding that their user set up.
+    forwarded: BTreeSet<(Transport, SocketAddrV4)>,
     bindings: BTreeMap<Inside, Binding>,
     outside: BTreeMap<(Transport, SocketAddrV4), Inside>,
 }
@@ -67,7 +73,8 @@ struct Life {
 }
 
 impl Edge {
-    pub(super) fn new(spec: &scenario::Edge, address: Option<Ipv4Addr>) -> Edge {
+    /// An edge of this kind without bindings. The address is what a translator has outside; a firewall has none.
+    pub fn new(spec: &scenario::Edge, address: Option<Ipv4Addr>) -> Edge {
         Edge {
             address,
             mapping: spec.mapping.unwrap_or(Dependence::Independent),
@@ -77,12 +84,15 @@ impl Edge {
             hairpin: spec.hairpin,
             next_port: FIRST_PORT,
             sweep_at: BINDINGS_FEW,
+            forwarded: BTreeSet::new(),
             bindings: BTreeMap::new(),
             outside: BTreeMap::new(),
         }
     }
 
-    pub(super) fn hairpin(&self) -> bool {
+    /// Whether hosts inside reach each other at their outside endpoints. That is for the edge's user to heed, who knows
+    /// when a datagram from inside is for the edge's own address.
+    pub fn hairpin(&self) -> bool {
         self.hairpin
     }
 
@@ -90,8 +100,40 @@ impl Edge {
         self.expiry
     }
 
+    /// Binds a port of the edge's address to an endpoint inside for good, as the user of a router does: whoever sends
+    /// to it is let in, and all that the endpoint sends comes from there. Other bindings of the port and of the endpoint
+    /// are over. A firewall opens the endpoint itself, whatever port is named.
+    pub fn forward(&mut self, transport: Transport, port: u16, endpoint: SocketAddrV4) {
+        let outside = match self.address {
+            None => endpoint,
+            Some(address) => SocketAddrV4::new(address, port),
+        };
+        let others = self.bindings.iter().filter(|(inside, binding)| {
+            inside.transport == transport
+                && (inside.endpoint == endpoint || binding.outside == outside)
+        });
+        let others: Vec<Inside> = others.map(|(inside, _)| *inside).collect();
+        for other in others {
+            self.forwarded.remove(&(transport, other.endpoint));
+            self.forget(other);
+        }
+        self.forwarded.insert((transport, endpoint));
+        let life = Life {
+            held: 1,
+            ..Life::NONE
+        };
+        self.insert(
+            self.inside(transport, endpoint, endpoint),
+            Binding {
+                outside,
+                life,
+                peers: BTreeMap::from([(None, life)]),
+            },
+        );
+    }
+
     /// Lets a datagram out and says which source it has outside; none if the table is full.
-    pub(super) fn outbound(
+    pub fn outbound(
         &mut self,
         now: Time,
         transport: Transport,
@@ -100,7 +142,7 @@ impl Edge {
     ) -> Option<SocketAddrV4> {
         let inside = self.inside(transport, from, to);
         let until = now + self.expiry;
-        let peer = seen(self.filtering, to);
+        let peer = self.peer(inside, to);
         let lives = self
             .bindings
             .get(&inside)
@@ -123,16 +165,17 @@ impl Edge {
     }
 
     /// Where inside a datagram from outside goes; none if it is not let in.
-    pub(super) fn inbound(
+    pub fn inbound(
         &mut self,
         now: Time,
         transport: Transport,
         from: SocketAddrV4,
         to: SocketAddrV4,
     ) -> Option<SocketAddrV4> {
-        let inside = self.outside.get(&(transport, to))?;
-        let binding = self.bindings.get_mut(inside)?;
-        let peer = binding.peers.get_mut(&seen(self.filtering, from))?;
+        let inside = *self.outside.get(&(transport, to))?;
+        let peer = self.peer(inside, from);
+        let binding = self.bindings.get_mut(&inside)?;
+        let peer = binding.peers.get_mut(&peer)?;
         if !binding.life.lasts(now) || !peer.lasts(now) {
             return None;
         }
@@ -175,7 +218,7 @@ impl Edge {
         to: SocketAddrV4,
     ) -> Option<(Held, SocketAddrV4)> {
         let inside = self.inside(transport, from, to);
-        let peer = seen(self.filtering, to);
+        let peer = self.peer(inside, to);
         let binding = self.bindings.get_mut(&inside)?;
         binding.peers.get_mut(&peer)?.held += 1;
         binding.life.held += 1;
@@ -195,11 +238,20 @@ impl Edge {
     }
 
     fn inside(&self, transport: Transport, from: SocketAddrV4, to: SocketAddrV4) -> Inside {
+        let is_forwarded = self.forwarded.contains(&(transport, from));
         Inside {
             transport,
             endpoint: from,
-            toward: seen(self.mapping, to),
+            toward: seen(self.mapping, to).filter(|_| !is_forwarded),
         }
+    }
+
+    /// What a binding's filter remembers of somebody outside.
+    fn peer(&self, inside: Inside, outside: SocketAddrV4) -> Option<SocketAddrV4> {
+        let is_forwarded = self
+            .forwarded
+            .contains(&(inside.transport, inside.endpoint));
+        seen(self.filtering, outside).filter(|_| !is_forwarded)
     }
 
     fn bind(&mut self, now: Time, inside: Inside) -> Option<()> {
@@ -214,8 +266,7 @@ impl Edge {
             None => inside.endpoint,
             Some(address) => self.port_for(inside, address),
         };
-        self.outside.insert((inside.transport, outside), inside);
-        self.bindings.insert(
+        self.insert(
             inside,
             Binding {
                 outside,
@@ -224,6 +275,12 @@ impl Edge {
             },
         );
         Some(())
+    }
+
+    fn insert(&mut self, inside: Inside, binding: Binding) {
+        self.outside
+            .insert((inside.transport, binding.outside), inside);
+        self.bindings.insert(inside, binding);
     }
 
     /// The next port that no binding has: there are more ports than bindings. For UDP rather the one that it has
@@ -286,5 +343,67 @@ fn seen(dependence: Dependence, endpoint: SocketAddrV4) -> Option<SocketAddrV4> 
         Dependence::Independent => None,
         Dependence::Address => Some(SocketAddrV4::new(*endpoint.ip(), 0)),
         Dependence::AddressAndPort => Some(endpoint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Span;
+
+    const OUTSIDE: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 1);
+
+    fn at(address: &str) -> SocketAddrV4 {
+        address.parse().expect("an endpoint")
+    }
+
+    fn strict(address: Option<Ipv4Addr>) -> Edge {
+        let spec = scenario::Edge {
+            name: "strict".to_owned(),
+            behind: None,
+            mapping: address.map(|_| Dependence::AddressAndPort),
+            filtering: Dependence::AddressAndPort,
+            expiry: Span::secs(30),
+            inbound_refresh: false,
+            hairpin: false,
+        };
+        Edge::new(&spec, address)
+    }
+
+    #[test]
+    fn a_forwarded_port_lets_everybody_in_at_any_time() {
+        let (inside, other) = (at("10.0.0.2:7000"), at("10.0.0.3:7000"));
+        let (a, b) = (at("20.0.1.1:7000"), at("20.0.2.1:9000"));
+        for transport in [Transport::Quic, Transport::Tcp] {
+            let mut edge = strict(Some(OUTSIDE));
+            let before = edge.outbound(Time(0), transport, inside, a);
+            edge.forward(transport, 8000, inside);
+            let outside = SocketAddrV4::new(OUTSIDE, 8000);
+            assert_ne!(before, Some(outside));
+            for now in [Time(0), Span::secs(3600).time()] {
+                for who in [a, b] {
+                    assert_eq!(edge.inbound(now, transport, who, outside), Some(inside));
+                    assert_eq!(edge.outbound(now, transport, inside, who), Some(outside));
+                }
+                let before = before.expect("the table has room");
+                assert_eq!(edge.inbound(now, transport, a, before), None);
+            }
+            edge.forward(transport, 8000, other);
+            let now = Span::secs(7200).time();
+            assert_eq!(edge.inbound(now, transport, b, outside), Some(other));
+            assert_ne!(edge.outbound(now, transport, inside, b), Some(outside));
+            assert_eq!(edge.inbound(now, transport, a, outside), Some(other));
+        }
+    }
+
+    #[test]
+    fn a_firewall_opens_an_endpoint() {
+        let (inside, who) = (at("20.0.0.2:7000"), at("20.0.1.1:7000"));
+        let mut edge = strict(None);
+        let let_in = |edge: &mut Edge| edge.inbound(Time(0), Transport::Tcp, who, inside);
+        assert_eq!(let_in(&mut edge), None);
+        edge.forward(Transport::Tcp, 7000, inside);
+        assert_eq!(let_in(&mut edge), Some(inside));
+        assert_eq!(edge.inbound(Time(0), Transport::Quic, who, inside), None);
     }
 }

@@ -27,6 +27,8 @@ use scp2p_proto::time::Time;
 use crate::id::HostId;
 use crate::scenario;
 
+pub use edge::Edge;
+
 use link::{Link, Packet, Pipe, Side, State, What};
 use path::Paths;
 use queue::Queue;
