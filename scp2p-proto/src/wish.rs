@@ -71,8 +71,8 @@ pub(crate) enum Wish {
     Pump(LinkId),
     /// Relay: whether others can dial us.
     Reachable(bool),
-    /// Peers: others find us at these places at relays.
-    Routes(Vec<PeerAddr>),
+    /// Peers: others find us at these relays.
+    Routes(Vec<NodeKey>),
     /// Peers: have a session with one or two more of the relays that are known.
     MoreRelays,
     /// Catalogs: we serve (a part of) this subscribed share now; announce it.

@@ -19,6 +19,7 @@ mod internet;
 mod kinds;
 mod nodes;
 mod packet;
+mod relays;
 mod routes;
 mod sandbox;
 mod sockets;

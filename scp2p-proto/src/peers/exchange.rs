@@ -133,6 +133,7 @@ impl Peers {
             host: Host::Ip(addr.ip),
             port: addr.port,
         };
+        self.note_dial(&dial, cx.now.mono);
         self.probes.insert(link, (peer, addr));
         cx.dial(
             link,

@@ -15,9 +15,10 @@ mod rests;
 mod view;
 mod why;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use self::book::{Book, Record};
@@ -34,6 +35,7 @@ use crate::io::{CloseCode, HostEvent, Transport};
 use crate::keys::Keys;
 use crate::limits::{
     BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX, PUNCH_BURST, PUNCHES_MAX, PUNCHES_PER_SECOND,
+    RESTING_ADDRS_MAX,
 };
 use crate::lru::Lru;
 use crate::rng::Rng;
@@ -42,7 +44,10 @@ use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
-use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
+use crate::wire::{
+    Answer, BootstrapAddr, CIRCUIT_SLOT, DialedBack, Listening, PeerAddr, Profile, RelayRoute,
+    Request,
+};
 use crate::wish::{Conduct, Wish};
 
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
@@ -103,6 +108,8 @@ pub(crate) struct Peers {
     own: OwnAddrs,
     voices: Voices,
     dial_backs: DialBacks,
+    /// When addresses were dialled over QUIC last.
+    quic_dialled: Lru<IpAddr, Time>,
     /// How long after the last try a direct path to a peer is tried again.
     punches: Lru<NodeKey, Duration>,
     /// How many ends of circuits may have us dial where they say.
@@ -141,6 +148,7 @@ impl Peers {
             own: OwnAddrs::default(),
             voices: Voices::default(),
             dial_backs: DialBacks::default(),
+            quic_dialled: Lru::new(RESTING_ADDRS_MAX),
             punches: Lru::new(PUNCHES_MAX),
             punch_dials: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now.mono),
             profiles: ProfileMemory::new(),
@@ -264,9 +272,24 @@ impl Peers {
             .collect()
     }
 
-    /// Others find us at these places at relays.
-    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, routes: Vec<PeerAddr>) {
-        self.own.set_routes(routes);
+    /// Others find us at these relays, where we have reached them.
+    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
+        let own = cx.keys.public();
+        let records = relays.iter().filter_map(|relay| self.book.peer(relay));
+        let at = records.filter_map(|record| {
+            let known = record.dial_order();
+            let reached = known.into_iter().find(|known| known.reached.is_some());
+            reached.map(|known| known.addr.clone())
+        });
+        let routes = at.map(|relay| PeerAddr {
+            key: Some(own),
+            relay_via: Some(Box::new(RelayRoute {
+                relay: relay.clone(),
+                slot: CIRCUIT_SLOT,
+            })),
+            ..relay
+        });
+        self.own.set_routes(routes.collect());
         self.show_own_addrs(cx);
     }
 
@@ -591,7 +614,10 @@ impl Peers {
     fn drive(&mut self, cx: &mut Cx<'_>) {
         while let Some(next) = self.dials.next(cx.now.mono) {
             match next {
-                Next::Dial(link, dial, plan) => cx.dial(link, dial, plan),
+                Next::Dial(link, dial, plan) => {
+                    self.note_dial(&dial, cx.now.mono);
+                    cx.dial(link, dial, plan);
+                }
                 Next::Circuit {
                     link,
                     relay,

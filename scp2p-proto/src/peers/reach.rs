@@ -13,7 +13,7 @@ use super::{ANSWER_TIME, Peers, Tag, Timer};
 use crate::config::Config;
 use crate::cx::{CallError, Cx};
 use crate::id::{LinkId, NodeKey};
-use crate::io::Transport;
+use crate::io::{Dial, Host, Transport};
 use crate::limits::{DIAL_BACK_PAUSES_MAX, DIAL_BACKS_MAX, DIAL_TIME_MAX, REACH_VOICES_MAX};
 use crate::lru::Lru;
 use crate::netgroup::netgroup;
@@ -29,6 +29,8 @@ const FIRST: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(5);
 /// How often one is asked afterwards.
 const LATER: Duration = Duration::from_secs(1800);
+/// How long routers remember what was sent to an address, and some more.
+const FORGOTTEN: Duration = Duration::from_secs(900);
 /// So many voices are enough.
 const VOICES_ENOUGH: usize = 3;
 /// Whoever sees the asker at this address is not asked to dial it again sooner.
@@ -199,6 +201,9 @@ impl Peers {
             return;
         };
         let over_tcp = session.transport == Transport::Tcp && !session.inbound;
+        // Routers let its packets in if ours went there.
+        let is_fresh = self.is_new_to_quic(session.remote.ip(), cx.now.mono);
+        let over_tcp = over_tcp && is_fresh && !self.bootstraps.is_peer(&peer);
         let ports = Listening {
             quic_port: self.own.quic_port(cx.config).filter(|_| over_tcp),
             tcp_port: cx.config.tcp_port,
@@ -257,6 +262,19 @@ impl Peers {
         }
     }
 
+    /// Something is dialled.
+    pub(super) fn note_dial(&mut self, dial: &Dial, now: Time) {
+        if let (Transport::Quic, Host::Ip(ip)) = (dial.transport, &dial.host) {
+            self.quic_dialled.insert(ip.to_canonical(), now);
+        }
+    }
+
+    /// Whether nothing was sent to an address over QUIC for so long that no router remembers it.
+    fn is_new_to_quic(&self, ip: IpAddr, now: Time) -> bool {
+        let last = self.quic_dialled.peek(&ip.to_canonical());
+        last.is_none_or(|last| now.since(*last) > FORGOTTEN)
+    }
+
     /// Somebody that was not met lately is connected over TCP alone, to be asked about QUIC.
     fn connect_over_tcp(&mut self, cx: &mut Cx<'_>) {
         let mut from = NodeKey([0; 32]);
@@ -268,7 +286,9 @@ impl Peers {
         let addr = others.find_map(|(_, record)| {
             let tcp = |addr: &&PeerAddr| addr.transport == Transport::Tcp;
             let mut reached = record.reached_since(crate::time::UnixTime(0));
-            reached.find(tcp).cloned()
+            let addr = reached.find(tcp)?;
+            self.is_new_to_quic(addr.ip, cx.now.mono)
+                .then(|| addr.clone())
         });
         if let Some(addr) = addr
             && !self.is_full(cx)

@@ -1,6 +1,5 @@
 //! Where others can ask for this node: its places at relays, while nobody can dial it.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,7 +13,7 @@ use crate::netgroup::netgroup;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::time::Time;
-use crate::wire::{Answer, CIRCUIT_SLOT, PeerAddr, RelayRoute, Request};
+use crate::wire::{Answer, Request};
 use crate::wish::Wish;
 
 /// How long a relay has to answer.
@@ -219,29 +218,9 @@ impl Places {
 
     /// Where others find us through relays.
     fn show(&self, cx: &mut Cx<'_>) {
-        let own = cx.keys.public();
         let held = self.places.iter();
         let held = held.filter(|(_, place)| matches!(place, Place::Held { .. }));
-        let routes = held.filter_map(|(relay, _)| {
-            let session = relay_session(cx, relay)?;
-            let relay = PeerAddr {
-                ip: session.remote.ip(),
-                port: session.remote.port(),
-                transport: session.transport,
-                key: Some(*relay),
-                relay_via: None,
-            };
-            Some(PeerAddr {
-                key: Some(own),
-                relay_via: Some(Box::new(RelayRoute {
-                    relay: relay.clone(),
-                    slot: CIRCUIT_SLOT,
-                })),
-                ..relay
-            })
-        });
-        let routes = routes.collect();
-        cx.wish(Wish::Routes(routes));
+        cx.wish(Wish::Routes(held.map(|(relay, _)| *relay).collect()));
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -249,11 +228,11 @@ impl Places {
     }
 }
 
-/// The session with a relay at which others can find us: we have dialled it, so they can.
+/// The session with a relay, if the peer is one and the session direct.
 fn relay_session<'a>(cx: &Cx<'a>, relay: &NodeKey) -> Option<&'a Session> {
     cx.roster.session(relay).filter(|session| {
         let is_relay = session.capabilities.relay && session.level.is_some();
-        is_relay && !session.inbound && session.via.is_none()
+        is_relay && session.via.is_none()
     })
 }
 
