@@ -87,7 +87,7 @@ fn two_behind_usual_nats_need_the_relay_only_to_meet() {
             let link = publish(&seeder, &bytes);
             node.cli(&["subscribe", &link]);
             until("a direct path", SOON, || {
-                (via(&node, &seeder)? == None).then_some(())
+                via(&node, &seeder)?.is_none().then_some(())
             });
             // Calls under way have ended.
             thread::sleep(Duration::from_secs(6));
