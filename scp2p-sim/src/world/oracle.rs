@@ -483,19 +483,7 @@ impl World<'_> {
             && self.hosts[host.index()].spec.core
             && owner.spec.core
             && whole
-            && self.can_meet(host, begun.name.owner)
-    }
-
-    /// Whether one of two hosts can dial the other, or both a relay.
-    fn can_meet(&self, host: HostId, other: HostId) -> bool {
-        let is_relay = |relay: &HostId| {
-            let at = &self.hosts[relay.index()];
-            at.spec.node.relay && at.is_up() && *relay != host && *relay != other
-        };
-        let leads = |relay: HostId| {
-            self.network.can_dial(host, relay) && self.network.can_dial(other, relay)
-        };
-        self.network.can_dial(host, other) || self.core().filter(is_relay).any(leads)
+            && self.network.can_dial(host, begun.name.owner)
     }
 
     /// What a node says about something unfinished.
