@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::cx::{CallError, Cx};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host, Transport};
-use crate::limits::{DIAL_BACK_PAUSES_MAX, DIAL_BACKS_MAX, DIAL_TIME_MAX, REACH_VOICES_MAX};
+use crate::limits::{
+    DIAL_BACK_PAUSES_MAX, DIAL_BACKS_MAX, DIAL_TIME_MAX, PROBES_MAX, REACH_VOICES_MAX,
+};
 use crate::lru::Lru;
 use crate::netgroup::netgroup;
 use crate::session::{Session, Ticket};
@@ -322,7 +324,9 @@ impl Peers {
         let ip = session.remote.ip();
         let until = self.dial_backs.pauses.peek(&ip);
         let is_resting = until.is_some_and(|until| *until > cx.now.mono);
-        if is_resting || self.dial_backs.under_way.len() >= DIAL_BACKS_MAX {
+        let is_full = self.dial_backs.under_way.len() >= DIAL_BACKS_MAX
+            || self.probes.len().saturating_add(2) > PROBES_MAX;
+        if is_resting || is_full {
             return cx.refuse(ticket, "rate limit: dialled there lately");
         }
         self.dial_backs.pauses.insert(ip, cx.now.mono + PAUSE);
