@@ -39,7 +39,7 @@ use crate::limits::{
 };
 use crate::lru::Lru;
 use crate::rng::Rng;
-use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
+use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster, Session};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
@@ -712,9 +712,7 @@ impl Peers {
 
 /// Whether the session with a peer is one of ours that no relay carries.
 fn is_direct(roster: &Roster, peer: &NodeKey) -> bool {
-    roster
-        .session(peer)
-        .is_some_and(|session| session.level.is_some() && session.via.is_none())
+    roster.session(peer).is_some_and(Session::is_direct)
 }
 
 /// Tells a peer of ours where we listen; it answers where it sees us.

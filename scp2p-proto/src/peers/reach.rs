@@ -181,7 +181,7 @@ impl Peers {
             .roster
             .iter()
             .filter(|(peer, session)| {
-                is_voice(session)
+                session.is_direct()
                     && !self.voices.asked.contains(*peer)
                     && !heard(Transport::Tcp, peer)
             })
@@ -318,7 +318,7 @@ impl Peers {
     ) {
         let mut sessions = cx.roster.all(&from).iter();
         let session = sessions.find(|session| session.link == ticket.link());
-        let Some(session) = session.filter(|session| is_voice(session)) else {
+        let Some(session) = session.filter(|session| session.is_direct()) else {
             return cx.refuse(ticket, "over a relay");
         };
         let ip = session.remote.ip();
@@ -383,11 +383,6 @@ impl Peers {
             cx.answer(ended.ticket, Answer::DialedBack(ended.reached));
         }
     }
-}
-
-/// Whether a session is with somebody who can tell: of ours, and not through a relay.
-fn is_voice(session: &Session) -> bool {
-    session.level.is_some() && session.via.is_none()
 }
 
 /// What tells somebody's network from those of others.

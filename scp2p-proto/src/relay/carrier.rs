@@ -9,7 +9,7 @@ use super::{INCOMING_TIME, Tag};
 use crate::cx::{CallError, Cx};
 use crate::id::{CircuitId, LinkId, NodeKey};
 use crate::limits::{CONNECTS_MAX, RESERVATIONS_MAX};
-use crate::session::{Session, Ticket};
+use crate::session::Ticket;
 use crate::time::Time;
 use crate::wire::{Answer, CircuitEnd, CircuitFrame, Request, Reservation};
 
@@ -50,7 +50,7 @@ impl Carrier {
         let Some(limits) = &cx.config.relay else {
             return cx.refuse(ticket, "not a relay");
         };
-        let Some(session) = direct_session(cx, from, ticket.link()) else {
+        let Some(session) = cx.roster.direct(&from, ticket.link()) else {
             return cx.refuse(ticket, "a place is given over a direct session only");
         };
         let ip = session.remote.ip();
@@ -87,7 +87,7 @@ impl Carrier {
         let Some(limits) = &cx.config.relay else {
             return cx.refuse(ticket, "not a relay");
         };
-        if direct_session(cx, from, ticket.link()).is_none() {
+        if cx.roster.direct(&from, ticket.link()).is_none() {
             return cx.refuse(ticket, "circuits are opened over a direct session only");
         }
         let Some(place) = self.places.get(&target).filter(|_| target != from) else {
@@ -189,10 +189,4 @@ impl Carrier {
     pub(super) fn tickets(&self) -> impl Iterator<Item = LinkId> {
         self.waiting.values().map(|waiting| waiting.ticket.link())
     }
-}
-
-fn direct_session<'a>(cx: &Cx<'a>, peer: NodeKey, link: LinkId) -> Option<&'a Session> {
-    let mut sessions = cx.roster.all(&peer).iter();
-    sessions
-        .find(|session| session.link == link && session.level.is_some() && session.via.is_none())
 }

@@ -76,11 +76,11 @@ impl Ends {
             link: over,
             circuit,
         };
-        let session = session_on(cx, relay, over);
+        let session = cx.roster.direct(&relay, over);
         match session {
             Some(session) if is_wanted && !pipes.contains(at) => {
                 pipes.end_here(at, link, cx.now.mono);
-                cx.circuit_up(link, relay, LinkEvent::Dialed(info(&session)));
+                cx.circuit_up(link, relay, LinkEvent::Dialed(info(session)));
                 cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
             }
             Some(_) if !is_wanted => {
@@ -110,7 +110,8 @@ impl Ends {
             link: ticket.link(),
             circuit,
         };
-        let Some(session) = session_on(cx, relay, at.link).filter(|_| !pipes.contains(at)) else {
+        let session = cx.roster.direct(&relay, at.link);
+        let Some(session) = session.filter(|_| !pipes.contains(at)) else {
             return cx.refuse(ticket, "no such circuit");
         };
         let is_full = pipes.ending_here() >= CIRCUITS_HERE_MAX
@@ -122,17 +123,9 @@ impl Ends {
         self.accepted += 1;
         let link = LinkId::accepted_circuit(self.accepted);
         pipes.end_here(at, link, cx.now.mono);
-        cx.circuit_up(link, relay, LinkEvent::Accepted(info(&session)));
+        cx.circuit_up(link, relay, LinkEvent::Accepted(info(session)));
         cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
     }
-}
-
-/// The session of a link with a peer of ours.
-fn session_on(cx: &Cx<'_>, peer: NodeKey, link: LinkId) -> Option<Session> {
-    let mut sessions = cx.roster.all(&peer).iter();
-    sessions
-        .find(|session| session.link == link && session.level.is_some() && session.via.is_none())
-        .cloned()
 }
 
 /// How a circuit looks to who has to do with links.

@@ -230,10 +230,9 @@ impl Places {
 
 /// The session with a relay, if the peer is one and the session direct.
 fn relay_session<'a>(cx: &Cx<'a>, relay: &NodeKey) -> Option<&'a Session> {
-    cx.roster.session(relay).filter(|session| {
-        let is_relay = session.capabilities.relay && session.level.is_some();
-        is_relay && session.via.is_none()
-    })
+    cx.roster
+        .session(relay)
+        .filter(|session| session.capabilities.relay && session.is_direct())
 }
 
 fn network(session: &Session) -> [u8; 2] {

@@ -46,6 +46,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Whether the peer is a node of ours and no relay is in between.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.level.is_some() && self.via.is_none()
+    }
+
     /// Whether requests of ours are answered on it: a deployed peer that dialled only asks.
     pub(crate) fn is_callable(&self) -> bool {
         self.level.is_some() || !self.inbound
@@ -110,6 +115,12 @@ impl Roster {
         let place = |addr: &PeerAddr| (addr.ip, addr.port, addr.transport);
         let is_same = |own: &PeerAddr| own.relay_via.is_none() && place(own) == place(addr);
         addr.relay_via.is_none() && self.own_addrs.iter().any(is_same)
+    }
+
+    /// The session with a peer of ours on this link, unless a relay carries it.
+    pub(crate) fn direct(&self, peer: &NodeKey, link: LinkId) -> Option<&Session> {
+        let mut sessions = self.all(peer).iter();
+        sessions.find(|session| session.link == link && session.is_direct())
     }
 
     /// With whom the session on this link is.
