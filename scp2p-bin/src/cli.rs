@@ -196,6 +196,10 @@ command_args! {
         #[argh(switch)]
         pub relay: bool,
 
+        /// relay content too; without this circuits are for meeting and for catalogs
+        #[argh(switch)]
+        pub relay_content: bool,
+
         /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
         #[argh(option, arg_name = "level")]
         pub log_level: Option<String>,

@@ -41,7 +41,10 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
     options.bootstrap = settings.bootstrap;
     options.config.require_binding = settings.require_binding;
     if settings.relay {
-        options.config.relay = Some(RelayLimits::default());
+        options.config.relay = Some(RelayLimits {
+            content: settings.relay_content,
+            ..RelayLimits::default()
+        });
         options.config.capabilities.relay = true;
     }
     let started = async { Some(Runtime::start(options).await) };

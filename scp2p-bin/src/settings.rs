@@ -33,6 +33,8 @@ pub struct Settings {
     pub require_binding: bool,
     /// Relay for others.
     pub relay: bool,
+    /// Relay content too.
+    pub relay_content: bool,
     /// What to log.
     pub log: EnvFilter,
 }
@@ -59,6 +61,7 @@ impl Settings {
             bootstrap: bootstrap.peers()?,
             require_binding: args.require_binding,
             relay: args.relay,
+            relay_content: args.relay_content,
             log: level.filter()?,
         })
     }
@@ -226,6 +229,7 @@ mod tests {
             bootstrap: Vec::new(),
             require_binding: false,
             relay: false,
+            relay_content: false,
             log_level: None,
             stop_on_stdin_eof: false,
             data_dir: Some("/data".into()),

@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::config::RelayLimits;
 use crate::id::{ContentId, DownloadId, ManifestId, ShareId};
 use crate::record::{Manifest, ShareLink, Visibility};
 use crate::storage::{LocalPath, StoreError};
@@ -48,6 +49,9 @@ pub enum Command {
     Resume(DownloadId),
     /// Add a bootstrap peer for this run, or dial one again that is not connected. Answered by [`Reply::Ok`].
     AddBootstrap(BootstrapAddr),
+    /// Relay for others from now on, within these limits, whatever [`Config::relay`](crate::config::Config::relay) was;
+    /// circuits that are there go on, at the new rates. Answered by [`Reply::Ok`].
+    SetRelay(RelayLimits),
     /// Close all links and flush. Answered by [`Reply::Ok`]; the node is done when
     /// [`Node::is_done`](crate::Node::is_done) says so.
     Shutdown,

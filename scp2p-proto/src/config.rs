@@ -1,9 +1,11 @@
 //! How a node behaves.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::id::NodeKey;
 #[cfg(feature = "planted")]
 use crate::planted::Bug;
 use crate::wire::{BootstrapAddr, Capabilities};
@@ -45,17 +47,42 @@ pub struct Config {
     pub planted: Option<Bug>,
 }
 
-/// What a relay gives to others (SPECIFICATION §11.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a relay gives to others (SPECIFICATION §11.5). A circuit counts for the address from which it was opened: an IPv4
+/// address, or the first 64 bits of an IPv6 one. Networks are told apart by the first 16 bits of IPv4 addresses and the third
+/// and fourth byte of IPv6 ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayLimits {
     /// Circuits at a time.
     pub circuits_max: u32,
     /// Circuits at a time that one client has an end of.
     pub circuits_per_client_max: u32,
+    /// Circuits at a time from one address.
+    pub circuits_per_ip_max: u32,
+    /// Circuits at a time from one network.
+    pub circuits_per_network_max: u32,
+    /// Places at a time, at most [`RESERVATIONS_MAX`](crate::limits::RESERVATIONS_MAX).
+    pub reservations_max: u32,
     /// Places at a time for clients at one address.
     pub reservations_per_ip_max: u32,
+    /// Places at a time for clients of one network.
+    pub reservations_per_network_max: u32,
+    /// Bytes per second of all circuits together.
+    pub rate_total: Option<u32>,
+    /// Bytes per second of all circuits from one address.
+    pub rate_per_ip: Option<u32>,
+    /// Bytes per hour of all circuits together; when they are used up circuits end.
+    pub hourly_total: Option<u64>,
+    /// Bytes per hour of all circuits from one address.
+    pub hourly_per_ip: Option<u64>,
+    /// A circuit through which so many bytes went ends.
+    pub bytes_per_circuit: Option<u64>,
     /// A circuit through which nothing goes for so long ends.
     pub idle_time: Duration,
+    /// Who may have a place, if not everybody.
+    pub allowed: Option<BTreeSet<NodeKey>>,
+    /// Whether circuits are for content too. If not, the two ends are told so and each circuit gets little more than it
+    /// takes to meet and to pass catalogs on.
+    pub content: bool,
 }
 
 impl Default for RelayLimits {
@@ -63,8 +90,19 @@ impl Default for RelayLimits {
         RelayLimits {
             circuits_max: 64,
             circuits_per_client_max: 16,
+            circuits_per_ip_max: 32,
+            circuits_per_network_max: 48,
+            reservations_max: 512,
             reservations_per_ip_max: 8,
+            reservations_per_network_max: 64,
+            rate_total: None,
+            rate_per_ip: None,
+            hourly_total: None,
+            hourly_per_ip: None,
+            bytes_per_circuit: None,
             idle_time: Duration::from_secs(600),
+            allowed: None,
+            content: false,
         }
     }
 }

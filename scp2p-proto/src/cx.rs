@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::id::{CircuitId, LinkId, NodeKey, OpId};
 use crate::io::{CloseCode, Dial, Lane, LinkEvent};
 use crate::keys::Keys;
-use crate::session::{DialPlan, Roster, Ticket};
+use crate::session::{Carriage, DialPlan, Roster, Ticket};
 use crate::storage::{
     Batch, IndexOp, Load, Loaded, PartRef, PieceWrite, RowOp, StoreError, Table, WriteError,
 };
@@ -58,7 +58,7 @@ pub(crate) enum Act {
     /// Something of a circuit, over the session of this link.
     Circuit(LinkId, CircuitId, CircuitFrame),
     /// What happened on a link that is a circuit, and which relay carries it if it is new.
-    Link(LinkId, Option<NodeKey>, LinkEvent),
+    Link(LinkId, Option<Carriage>, LinkEvent),
     /// Opens a link that is a circuit.
     DialCircuit {
         link: LinkId,
@@ -305,8 +305,8 @@ impl Cx<'_> {
     }
 
     /// A link that is a circuit is up; only Relay says so.
-    pub(crate) fn circuit_up(&mut self, link: LinkId, relay: NodeKey, event: LinkEvent) {
-        self.push(Act::Link(link, Some(relay), event));
+    pub(crate) fn circuit_up(&mut self, link: LinkId, carriage: Carriage, event: LinkEvent) {
+        self.push(Act::Link(link, Some(carriage), event));
     }
 
     /// Ends all calls that wait for a session with this peer; only Peers does.

@@ -40,8 +40,14 @@ pub const PLACES_WANTED: usize = 3;
 pub const RELAYS_REFUSING_MAX: usize = 256;
 /// Reservations held for others: each is a session too.
 pub const RESERVATIONS_MAX: usize = 512;
-/// Circuits that wait for their other end to take them.
-pub const CONNECTS_MAX: usize = 256;
+/// Addresses remembered with what those there took of a relay within an hour, and with how often they asked for places and
+/// circuits: more than clients have that come and go in that time.
+pub const RELAY_ACCOUNTS_MAX: usize = 4096;
+/// Places and circuits that those at one address may ask a relay for at once, and each second: some dozens of peers that all
+/// come back at the same time.
+pub const RELAY_ASKS_BURST: u32 = 64;
+/// See [`RELAY_ASKS_BURST`].
+pub const RELAY_ASKS_PER_SECOND: u32 = 4;
 /// Envelope frames, by SPECIFICATION §2.
 pub const FRAME_MAX: u32 = 2_097_152;
 /// Payloads, by SPECIFICATION §2.

@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "check"))]
 mod check;
+mod views;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -27,9 +28,6 @@ use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
 use crate::unsaved::Unsaved;
-use crate::view::{
-    Cause, DownloadView, PeerView, ShareView, Stats, Status, Subject, SubscriptionView,
-};
 use crate::wire::{Answer, AnswerError, Envelope, Request, RequestError};
 use crate::wish::{Conduct, Wish};
 
@@ -190,97 +188,6 @@ impl Node {
         self.phase == Phase::Done && self.out.is_empty()
     }
 
-    /// The node at a glance.
-    pub fn status(&self) -> Status {
-        let mut status = Status {
-            key: self.keys.public(),
-            id: self.keys.public().node_id(),
-            connected: self.sessions.roster().len() as u32,
-            relayed: self.sessions.roster().relayed() as u32,
-            known: 0,
-            contacts: 0,
-            values: 0,
-            shares: 0,
-            subscriptions: 0,
-            downloads: 0,
-            paused: 0,
-            sources: 0,
-            downloaded: 0,
-            uploaded: 0,
-            addresses: self.sessions.roster().own_addrs.clone(),
-            reachability: self.peers.reachability(&self.config),
-        };
-        self.peers.fill_status(&mut status);
-        self.dht.fill_status(&mut status);
-        self.catalogs.fill_status(&mut status);
-        self.transfers.fill_status(&mut status);
-        status
-    }
-
-    /// What the node did since it started, as plain counters.
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
-        self.sessions.fill_stats(&mut stats);
-        self.peers.fill_stats(&mut stats);
-        self.dht.fill_stats(&mut stats);
-        self.transfers.fill_stats(&mut stats);
-        stats
-    }
-
-    /// All peers known, connected ones first.
-    pub fn peers(&self) -> Vec<PeerView> {
-        self.peers.views(self.sessions.roster())
-    }
-
-    /// The keys of all that [`Node::peers`] tells about, in the order of keys.
-    pub fn peer_keys(&self) -> impl Iterator<Item = NodeKey> {
-        self.peers.keys()
-    }
-
-    /// Own shares, by name.
-    pub fn shares(&self) -> Vec<ShareView> {
-        self.catalogs.share_views()
-    }
-
-    /// Subscriptions, by id.
-    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
-        self.catalogs.subscription_views()
-    }
-
-    /// Downloads, newest first.
-    pub fn downloads(&self) -> Vec<DownloadView> {
-        self.transfers.views(self.now)
-    }
-
-    /// Why something is not done: everything unfinished has a cause, and what is done has none. A
-    /// subscription is never done, and a connected peer has its session as the cause.
-    pub fn why(&self, subject: Subject) -> Vec<Cause> {
-        let roster = self.sessions.roster();
-        match subject {
-            Subject::Download(id) => {
-                named(self.transfers.why(id, self.open_tags()), Cause::Download)
-            }
-            Subject::Subscription(share) => {
-                named(self.catalogs.why_subscription(share), Cause::Subscription)
-            }
-            Subject::Share(share) => {
-                let causes = self.catalogs.why_share(share, self.open_tags());
-                named(causes, Cause::Share)
-            }
-            Subject::Peer(peer) => {
-                let own = self.keys.public();
-                let causes = self.peers.why(peer, own, roster, self.now);
-                named(Some(causes), Cause::Peer)
-            }
-        }
-    }
-
-    /// What all outcomes outstanding were asked for.
-    fn open_tags(&self) -> impl Iterator<Item = &Tag> {
-        let outside = self.pending.tags();
-        outside.chain(self.dht.tags()).chain(self.peers.tags())
-    }
-
     fn command(&mut self, op: OpId, command: Command) {
         if self.phase != Phase::Running {
             self.out
@@ -302,6 +209,11 @@ impl Node {
             Command::Resume(download) => self.transfers.on_resume(cx!(self), op, download),
             Command::AddBootstrap(addr) => {
                 self.peers.on_add_bootstrap(cx!(self), op, addr);
+            }
+            Command::SetRelay(limits) => {
+                self.config.capabilities.relay = true;
+                self.config.relay = Some(limits);
+                self.out.push_back(Output::Done(op, Ok(Reply::Ok)));
             }
             Command::Shutdown => self.shutdown(op),
         }
@@ -579,7 +491,7 @@ impl Node {
             Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
             Request::Reserve => self.relay.on_reserve(cx, from, ticket),
             Request::Connect(target) => self.relay.on_connect(cx, from, ticket, target),
-            Request::Incoming(circuit) => self.relay.on_incoming(cx, from, ticket, circuit),
+            Request::Incoming(new) => self.relay.on_incoming(cx, from, ticket, new),
         }
     }
 
@@ -611,10 +523,10 @@ impl Node {
                 self.sessions
                     .send_circuit(link, circuit, &frame, &mut self.heard, &mut self.out);
             }
-            Act::Link(link, relay, event) => {
+            Act::Link(link, carriage, event) => {
                 self.link(link, event);
-                if let Some(relay) = relay {
-                    self.sessions.carried_by(link, relay);
+                if let Some(carriage) = carriage {
+                    self.sessions.carried_by(link, carriage);
                 }
             }
             Act::DialCircuit {
@@ -776,12 +688,5 @@ impl Node {
                 receipt,
             },
         );
-    }
-}
-
-fn named<C>(causes: Option<Vec<C>>, name: fn(C) -> Cause) -> Vec<Cause> {
-    match causes {
-        Some(causes) => causes.into_iter().map(name).collect(),
-        None => Vec::from([Cause::Unknown]),
     }
 }

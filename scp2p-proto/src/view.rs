@@ -5,7 +5,7 @@ mod why;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::id::{DownloadId, ManifestId, NodeId, NodeKey, ShareId};
@@ -87,6 +87,54 @@ impl Reachability {
             (_, Reach::Unknown) => None,
         }
     }
+}
+
+/// What a node relays for others (SPECIFICATION §11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayView {
+    /// Who can be asked for here, by key.
+    pub places: Vec<PlaceView>,
+    /// The circuits that are up, oldest first.
+    pub circuits: Vec<CircuitView>,
+    /// All there was since the start.
+    pub totals: RelayTotals,
+}
+
+/// A place that somebody has at this relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceView {
+    /// Who has it.
+    pub peer: NodeKey,
+    /// From where: an IPv4 address, or the first half of an IPv6 one.
+    pub ip: IpAddr,
+    /// How long it is kept if it is not asked for again.
+    pub expires_in: Duration,
+}
+
+/// A circuit that passes through this relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitView {
+    /// Who opened it.
+    pub opener: NodeKey,
+    /// To whom.
+    pub target: NodeKey,
+    /// Sealed bytes that passed, both ways together.
+    pub bytes: u64,
+    /// How long ago it was opened.
+    pub age: Duration,
+    /// How long ago something passed.
+    pub idle: Duration,
+}
+
+/// What a relay did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayTotals {
+    /// Circuits that came up.
+    pub circuits: u64,
+    /// Places and circuits that were refused.
+    pub refused: u64,
+    /// Bytes that passed, both ways together.
+    pub bytes: u64,
 }
 
 /// A peer.

@@ -25,11 +25,23 @@ fn bytes(size: usize) -> Vec<u8> {
     bytes
 }
 
-fn add_relay(world: &mut World, bootstrap: &[usize]) -> usize {
+/// What a relay gives that takes content too.
+fn limits() -> RelayLimits {
+    RelayLimits {
+        content: true,
+        ..RelayLimits::default()
+    }
+}
+
+fn add_relay_with(world: &mut World, bootstrap: &[usize], limits: RelayLimits) -> usize {
     world.add_with(bootstrap, |config| {
-        config.relay = Some(RelayLimits::default());
+        config.relay = Some(limits);
         config.capabilities.relay = true;
     })
+}
+
+fn add_relay(world: &mut World, bootstrap: &[usize]) -> usize {
+    add_relay_with(world, bootstrap, limits())
 }
 
 fn add_walled(world: &mut World, bootstrap: &[usize]) -> usize {
@@ -180,4 +192,130 @@ fn when_a_relay_dies_a_download_goes_on_over_another() {
     world.start(dead);
     world.pass(Duration::from_secs(10));
     assert_eq!(relays_of(&world, seeder).len(), 2, "the place is back");
+}
+
+/// A publisher and a subscriber that nobody can dial, and a relay.
+struct Pair {
+    world: World,
+    relay: usize,
+    seeder: usize,
+    client: usize,
+    link: ShareLink,
+    share: ShareId,
+}
+
+fn pair(limits: RelayLimits) -> Pair {
+    let mut world = World::new();
+    let relay = add_relay_with(&mut world, &[], limits);
+    let seeder = add_walled(&mut world, &[relay]);
+    let client = add_walled(&mut world, &[relay]);
+    world.until("a place", |world| !relays_of(world, seeder).is_empty());
+    let (link, share) = publish(&mut world, seeder);
+    Pair {
+        world,
+        relay,
+        seeder,
+        client,
+        link,
+        share,
+    }
+}
+
+#[test]
+fn a_relay_for_control_passes_catalogs_and_no_content() {
+    let mut pair = pair(RelayLimits::default());
+    begin(&mut pair.world, pair.client, pair.link, pair.share);
+    pair.world.pass(Duration::from_secs(120));
+    let relayed = pair.world.key(pair.relay);
+    assert_eq!(via(&pair.world, pair.client, pair.seeder), Some(relayed));
+    let download = &pair.world.node(pair.client).downloads()[0];
+    assert_eq!((download.done, download.peers.len()), (0, 0));
+    let passed = pair.world.node(pair.relay).relay().totals.bytes;
+    assert!(passed < 100_000, "{passed} bytes");
+    // They can meet elsewhere.
+    pair.world.hosts[pair.seeder].walled = false;
+    pair.world.kill(pair.relay);
+    finish(&mut pair.world, pair.client);
+}
+
+#[test]
+fn a_relay_keeps_to_its_rate() {
+    const RATE: u32 = 200_000;
+    let mut pair = pair(RelayLimits {
+        rate_total: Some(RATE),
+        ..limits()
+    });
+    let before = pair.world.now;
+    begin(&mut pair.world, pair.client, pair.link, pair.share);
+    finish(&mut pair.world, pair.client);
+    let took = pair.world.now.since(before).as_secs();
+    // One second's worth may be ahead, and it looks to the download only now and then.
+    let least = SIZE as u64 / u64::from(RATE) - 1;
+    assert!((least..3 * least).contains(&took), "{took} s");
+}
+
+#[test]
+fn who_used_up_a_quota_goes_on_over_another_relay() {
+    let mut pair = pair(RelayLimits {
+        hourly_per_ip: Some(500_000),
+        ..limits()
+    });
+    begin(&mut pair.world, pair.client, pair.link, pair.share);
+    pair.world.pass(Duration::from_secs(60));
+    let passed = pair.world.node(pair.relay).relay().totals.bytes;
+    assert!((500_000..1_300_000).contains(&passed), "{passed} bytes");
+    let state = pair.world.node(pair.client).downloads()[0].state;
+    assert_eq!(state, DownloadState::Running);
+    let other = add_relay(&mut pair.world, &[pair.relay]);
+    finish(&mut pair.world, pair.client);
+    assert!(pair.world.node(other).relay().totals.bytes > 1_000_000);
+}
+
+#[test]
+fn a_relay_with_a_list_gives_places_to_those_on_it() {
+    let mut world = World::new();
+    let relay = add_relay(&mut world, &[]);
+    let (one, other) = (
+        add_walled(&mut world, &[relay]),
+        add_walled(&mut world, &[relay]),
+    );
+    let listed = RelayLimits {
+        allowed: Some([world.key(one)].into()),
+        ..limits()
+    };
+    assert_eq!(world.run(relay, Command::SetRelay(listed)), Ok(Reply::Ok));
+    world.pass(Duration::from_secs(60));
+    let places = world.node(relay).relay().places;
+    let peers: Vec<NodeKey> = places.iter().map(|place| place.peer).collect();
+    assert_eq!(peers, [world.key(one)]);
+    assert_eq!(relays_of(&world, one), [world.key(relay)]);
+    assert!(relays_of(&world, other).is_empty());
+}
+
+/// As before it stops: what is under way goes on.
+#[test]
+fn a_relay_that_gives_no_more_keeps_the_circuits_that_are_there() {
+    let mut pair = pair(limits());
+    begin(&mut pair.world, pair.client, pair.link.clone(), pair.share);
+    pair.world.until("some of it", |world| {
+        world.node(pair.client).downloads()[0].done > 0
+    });
+    let none = RelayLimits {
+        circuits_max: 0,
+        reservations_max: 0,
+        ..limits()
+    };
+    pair.world
+        .run(pair.relay, Command::SetRelay(none))
+        .expect("set");
+    let late = add_walled(&mut pair.world, &[pair.relay]);
+    pair.world
+        .run(late, Command::Subscribe(pair.link))
+        .expect("subscribed");
+    finish(&mut pair.world, pair.client);
+    pair.world.pass(Duration::from_secs(10));
+    let circuits = pair.world.node(pair.relay).relay().circuits;
+    assert_eq!(circuits.len(), 1, "{circuits:?}");
+    assert!(relays_of(&pair.world, late).is_empty());
+    assert_eq!(via(&pair.world, late, pair.seeder), None);
 }

@@ -12,7 +12,7 @@ const SIZE: usize = 5_000_000;
 
 fn relay(host: &Host) -> Node {
     host.start(Settings {
-        args: vec!["--relay".to_owned()],
+        args: vec!["--relay".to_owned(), "--relay-content".to_owned()],
         ..Settings::default()
     })
 }

@@ -1,36 +1,46 @@
 //! This node as a relay: who has a place here, and who may be connected.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::passages::PassageId;
 use super::pipes::{At, Pipes};
 use super::{INCOMING_TIME, Tag};
+use crate::config::RelayLimits;
 use crate::cx::{CallError, Cx};
 use crate::id::{CircuitId, LinkId, NodeKey};
-use crate::limits::{CONNECTS_MAX, RESERVATIONS_MAX};
+use crate::limits::{
+    RELAY_ACCOUNTS_MAX, RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, RESERVATIONS_MAX,
+};
+use crate::lru::Lru;
+use crate::netgroup::{netgroup, subscriber};
 use crate::session::Ticket;
 use crate::time::Time;
-use crate::wire::{Answer, CircuitEnd, CircuitFrame, Request, Reservation};
+use crate::token_bucket::TokenBucket;
+use crate::view::PlaceView;
+use crate::wire::{Answer, CircuitEnd, CircuitFrame, NewCircuit, Request, Reservation};
 
 /// How long a place is kept for who does not ask again.
 const LEASE: Duration = Duration::from_secs(600);
 /// How often circuits and places are looked through for those that are over.
 const SWEEP: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
 pub(super) struct Carrier {
     places: BTreeMap<NodeKey, Place>,
     /// Who waits for the other end to take a circuit.
-    waiting: BTreeMap<u64, Waiting>,
-    next: u64,
+    waiting: BTreeMap<PassageId, Waiting>,
     circuits: u32,
+    /// How often those at an address may ask, whatever keys they have.
+    asks: Lru<IpAddr, TokenBucket>,
     sweep: Option<Time>,
 }
 
 /// Somebody who can be asked for here.
 struct Place {
     link: LinkId,
+    /// Where it is, as [`subscriber`] tells it.
     ip: IpAddr,
     until: Time,
 }
@@ -41,76 +51,137 @@ struct Waiting {
     circuit: CircuitId,
 }
 
+impl Default for Carrier {
+    fn default() -> Carrier {
+        Carrier {
+            places: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            circuits: 0,
+            asks: Lru::new(RELAY_ACCOUNTS_MAX),
+            sweep: None,
+        }
+    }
+}
+
 impl Carrier {
     pub(super) fn has_place(&self, peer: &NodeKey) -> bool {
         self.places.contains_key(peer)
     }
 
-    pub(super) fn on_reserve(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket) {
-        let Some(limits) = &cx.config.relay else {
-            return cx.refuse(ticket, "not a relay");
-        };
-        let Some(session) = cx.roster.direct(&from, ticket.link()) else {
-            return cx.refuse(ticket, "a place is given over a direct session only");
-        };
-        let ip = session.remote.ip();
-        let others = self.places.iter().filter(|(peer, _)| **peer != from);
-        let same_ip = others.filter(|(_, place)| place.ip == ip).count();
-        let is_new = !self.places.contains_key(&from);
-        if same_ip >= limits.reservations_per_ip_max as usize
-            || (is_new && self.places.len() >= RESERVATIONS_MAX)
-        {
-            return cx.refuse(ticket, "rate limit: too many reservations");
+    pub(super) fn on_reserve(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pipes: &mut Pipes,
+        from: NodeKey,
+        ticket: Ticket,
+    ) {
+        match self.reserve(cx, from, ticket.link()) {
+            Ok(reservation) => cx.answer(ticket, Answer::Reserved(reservation)),
+            Err(reason) => {
+                pipes.passages.refused();
+                cx.refuse(ticket, reason);
+            }
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        cx: &Cx<'_>,
+        from: NodeKey,
+        link: LinkId,
+    ) -> Result<Reservation, &'static str> {
+        let limits = cx.config.relay.as_ref().ok_or("not a relay")?;
+        let session = cx.roster.direct(&from, link);
+        let session = session.ok_or("a place is given over a direct session only")?;
+        let ip = subscriber(session.remote.ip());
+        self.count_ask(ip, cx.now.mono)?;
+        let allowed = limits.allowed.as_ref();
+        if allowed.is_some_and(|allowed| !allowed.contains(&from)) {
+            return Err("not on the relay's list");
+        }
+        if !self.has_room(limits, &from, ip) {
+            return Err("rate limit: too many reservations");
         }
         let place = Place {
-            link: ticket.link(),
+            link,
             ip,
             until: cx.now.mono + LEASE,
         };
         self.places.insert(from, place);
         self.sweep.get_or_insert(cx.now.mono + SWEEP);
-        let reservation = Reservation {
+        Ok(Reservation {
             lease_secs: LEASE.as_secs() as u32,
             circuits_max: u16::try_from(limits.circuits_per_client_max).unwrap_or(u16::MAX),
-        };
-        cx.answer(ticket, Answer::Reserved(reservation));
+            content: limits.content,
+        })
+    }
+
+    fn has_room(&self, limits: &RelayLimits, from: &NodeKey, ip: IpAddr) -> bool {
+        let others = || self.places.iter().filter(|(peer, _)| *peer != from);
+        let most = RESERVATIONS_MAX.min(limits.reservations_max as usize);
+        let at_ip = others().filter(|(_, place)| place.ip == ip).count();
+        let network = netgroup(ip);
+        let in_network = others().filter(|(_, place)| netgroup(place.ip) == network);
+        others().count() < most
+            && at_ip < limits.reservations_per_ip_max as usize
+            && in_network.count() < limits.reservations_per_network_max as usize
+    }
+
+    /// Whoever asks too often is refused before it costs more.
+    fn count_ask(&mut self, ip: IpAddr, now: Time) -> Result<(), &'static str> {
+        let full = TokenBucket::new(RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, now);
+        let mut bucket = self.asks.peek(&ip).copied().unwrap_or(full);
+        let may = bucket.take(now, 1);
+        self.asks.insert(ip, bucket);
+        match may {
+            true => Ok(()),
+            false => Err("rate limit: asked too often from this address"),
+        }
     }
 
     pub(super) fn on_connect(
         &mut self,
         cx: &mut Cx<'_>,
-        pipes: &Pipes,
+        pipes: &mut Pipes,
         from: NodeKey,
         ticket: Ticket,
         target: NodeKey,
     ) {
-        let Some(limits) = &cx.config.relay else {
-            return cx.refuse(ticket, "not a relay");
-        };
-        if cx.roster.direct(&from, ticket.link()).is_none() {
-            return cx.refuse(ticket, "circuits are opened over a direct session only");
+        match self.admit(cx, pipes, from, ticket.link(), target) {
+            Ok(passage) => {
+                let new = self.fresh_circuit(cx, target);
+                let waiting = Waiting {
+                    ticket,
+                    circuit: new.circuit,
+                };
+                self.waiting.insert(passage, waiting);
+                let tag = Tag::Incoming(passage);
+                cx.call(target, Request::Incoming(new), INCOMING_TIME, tag);
+            }
+            Err(reason) => {
+                pipes.passages.refused();
+                cx.refuse(ticket, reason);
+            }
         }
-        let Some(place) = self.places.get(&target).filter(|_| target != from) else {
-            return cx.refuse(ticket, "no reservation");
-        };
-        let most = limits.circuits_per_client_max as usize;
-        let is_full = pipes.passing() >= limits.circuits_max as usize
-            || pipes.passing_on(ticket.link()) >= most
-            || pipes.passing_on(place.link) >= most
-            || self.waiting.len() >= CONNECTS_MAX;
-        if is_full {
-            return cx.refuse(ticket, "rate limit: too many circuits");
+    }
+
+    fn admit(
+        &mut self,
+        cx: &Cx<'_>,
+        pipes: &mut Pipes,
+        from: NodeKey,
+        link: LinkId,
+        target: NodeKey,
+    ) -> Result<PassageId, &'static str> {
+        let limits = cx.config.relay.as_ref().ok_or("not a relay")?;
+        let session = cx.roster.direct(&from, link);
+        let session = session.ok_or("circuits are opened over a direct session only")?;
+        let ip = session.remote.ip();
+        self.count_ask(subscriber(ip), cx.now.mono)?;
+        if target == from || !self.places.contains_key(&target) {
+            return Err("no reservation");
         }
-        let circuit = self.fresh_circuit(cx, target);
-        self.next += 1;
-        cx.call(
-            target,
-            Request::Incoming(circuit),
-            INCOMING_TIME,
-            Tag::Incoming(self.next),
-        );
-        let waiting = Waiting { ticket, circuit };
-        self.waiting.insert(self.next, waiting);
+        pipes.passages.begin(limits, from, target, ip, cx.now.mono)
     }
 
     /// The other end has taken a circuit over the session of the link `over`, or has not.
@@ -118,14 +189,15 @@ impl Carrier {
         &mut self,
         cx: &mut Cx<'_>,
         pipes: &mut Pipes,
-        number: u64,
+        passage: PassageId,
         over: LinkId,
         answer: Result<Answer, CallError>,
     ) {
-        let Some(waiting) = self.waiting.remove(&number) else {
+        let Some(waiting) = self.waiting.remove(&passage) else {
             return;
         };
         if answer != Ok(Answer::Ack) {
+            pipes.passages.end(passage);
             return cx.refuse(waiting.ticket, "unreachable: it does not answer");
         }
         let other = At {
@@ -137,20 +209,26 @@ impl Carrier {
         let (Some(peer), Some(_)) = sessions else {
             let end = CircuitFrame::Close(CircuitEnd::Lost);
             cx.circuit(other.link, other.circuit, end);
+            pipes.passages.end(passage);
             return cx.refuse(waiting.ticket, "lost");
         };
+        let new = self.fresh_circuit(cx, peer);
         let one = At {
             link: asker,
-            circuit: self.fresh_circuit(cx, peer),
+            circuit: new.circuit,
         };
-        cx.answer(waiting.ticket, Answer::Circuit(one.circuit));
-        pipes.join(one, other, cx);
+        cx.answer(waiting.ticket, Answer::Circuit(new));
+        pipes.join(one, other, passage, cx);
+        self.sweep.get_or_insert(cx.now.mono + SWEEP);
     }
 
     /// A number that is used neither here nor, as relays' numbers differ in their parity, by a peer that relays for us.
-    fn fresh_circuit(&mut self, cx: &Cx<'_>, peer: NodeKey) -> CircuitId {
+    fn fresh_circuit(&mut self, cx: &Cx<'_>, peer: NodeKey) -> NewCircuit {
         self.circuits = self.circuits.wrapping_add(2) & !1;
-        CircuitId(self.circuits | u32::from(cx.keys.public() > peer))
+        NewCircuit {
+            circuit: CircuitId(self.circuits | u32::from(cx.keys.public() > peer)),
+            content: cx.config.relay.as_ref().is_some_and(|it| it.content),
+        }
     }
 
     pub(super) fn on_down(&mut self, link: LinkId) {
@@ -163,26 +241,41 @@ impl Carrier {
             return;
         }
         self.places.retain(|_, place| place.until > now);
-        let idle_time = cx.config.relay.as_ref().map(|limits| limits.idle_time);
-        if let Some(idle_time) = idle_time {
-            for at in pipes.idle_for(now, idle_time) {
+        if let Some(limits) = &cx.config.relay {
+            for at in pipes.idle_for(now, limits.idle_time) {
                 pipes.end(cx, at, CircuitEnd::Limited);
             }
         }
-        let is_used = !self.places.is_empty() || pipes.passing() > 0;
+        let is_used = !self.places.is_empty() || pipes.passages.len() > 0;
         self.sweep = is_used.then_some(now + SWEEP);
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
         self.sweep
     }
+
+    pub(super) fn views(&self, now: Time) -> Vec<PlaceView> {
+        let places = self.places.iter();
+        places
+            .map(|(peer, place)| PlaceView {
+                peer: *peer,
+                ip: place.ip,
+                expires_in: place.until.since(now),
+            })
+            .collect()
+    }
 }
 
 #[cfg(any(test, feature = "check"))]
 impl Carrier {
-    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+    pub(super) fn check(&self, pipes: &Pipes, broken: &mut crate::check::Broken) {
         broken.at_most("places of others", self.places.len(), RESERVATIONS_MAX);
-        broken.at_most("circuits being opened", self.waiting.len(), CONNECTS_MAX);
+        self.asks.check("addresses that asked a relay", broken);
+        let passages = pipes.passages.len();
+        let open = pipes.passing() + self.waiting.len();
+        broken.unless(passages == open, || {
+            alloc::format!("{passages} circuits are counted and {open} pass or wait")
+        });
     }
 
     /// The links on which requests for circuits wait for an answer.

@@ -5,11 +5,11 @@ use alloc::collections::BTreeSet;
 use super::pipes::{At, Pipes};
 use super::{CONNECT_TIME, Tag};
 use crate::cx::{CallError, Cx};
-use crate::id::{CircuitId, LinkId, NodeKey};
+use crate::id::{LinkId, NodeKey};
 use crate::io::{DialError, Lane, LinkEvent, LinkInfo};
 use crate::limits::{CIRCUIT_ROOM, CIRCUITS_HERE_MAX, CIRCUITS_OF_RELAY_MAX};
-use crate::session::{Session, Ticket};
-use crate::wire::{Answer, CircuitEnd, Request};
+use crate::session::{Carriage, Session, Ticket};
+use crate::wire::{Answer, CircuitEnd, CircuitFrame, NewCircuit, Request};
 
 /// What both ends of a circuit have in the place of a TLS connection's exporter (SPECIFICATION §11.4): a hello made for
 /// a circuit is none for a TLS connection, and the other way round.
@@ -56,8 +56,8 @@ impl Ends {
         answer: Result<Answer, CallError>,
     ) {
         let is_wanted = self.asked.remove(&link);
-        let circuit = match answer {
-            Ok(Answer::Circuit(circuit)) => circuit,
+        let new = match answer {
+            Ok(Answer::Circuit(new)) => new,
             Ok(_) | Err(_) if !is_wanted => return,
             Ok(_) | Err(CallError::Malformed) => {
                 return cx.link(link, LinkEvent::Failed(DialError::Tls));
@@ -74,21 +74,22 @@ impl Ends {
         };
         let at = At {
             link: over,
-            circuit,
+            circuit: new.circuit,
         };
         let session = cx.roster.direct(&relay, over);
         match session {
             Some(session) if is_wanted && !pipes.contains(at) => {
-                pipes.end_here(at, link, cx.now.mono);
-                cx.circuit_up(link, relay, LinkEvent::Dialed(info(session)));
+                pipes.end_here(at, link);
+                let carriage = Carriage {
+                    relay,
+                    content: new.content,
+                };
+                cx.circuit_up(link, carriage, LinkEvent::Dialed(info(session)));
                 cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
             }
             Some(_) if !is_wanted => {
-                cx.circuit(
-                    over,
-                    circuit,
-                    crate::wire::CircuitFrame::Close(CircuitEnd::Closed),
-                );
+                let end = CircuitFrame::Close(CircuitEnd::Closed);
+                cx.circuit(at.link, at.circuit, end);
             }
             Some(_) | None => {
                 if is_wanted {
@@ -104,11 +105,11 @@ impl Ends {
         pipes: &mut Pipes,
         relay: NodeKey,
         ticket: Ticket,
-        circuit: CircuitId,
+        new: NewCircuit,
     ) {
         let at = At {
             link: ticket.link(),
-            circuit,
+            circuit: new.circuit,
         };
         let session = cx.roster.direct(&relay, at.link);
         let Some(session) = session.filter(|_| !pipes.contains(at)) else {
@@ -122,8 +123,12 @@ impl Ends {
         cx.answer(ticket, Answer::Ack);
         self.accepted += 1;
         let link = LinkId::accepted_circuit(self.accepted);
-        pipes.end_here(at, link, cx.now.mono);
-        cx.circuit_up(link, relay, LinkEvent::Accepted(info(session)));
+        pipes.end_here(at, link);
+        let carriage = Carriage {
+            relay,
+            content: new.content,
+        };
+        cx.circuit_up(link, carriage, LinkEvent::Accepted(info(session)));
         cx.link(link, LinkEvent::Room(Lane::Control, CIRCUIT_ROOM));
     }
 }

@@ -2,6 +2,7 @@
 
 mod carrier;
 mod ends;
+mod passages;
 mod pipes;
 mod places;
 
@@ -9,6 +10,7 @@ use core::time::Duration;
 
 use self::carrier::Carrier;
 use self::ends::Ends;
+use self::passages::PassageId;
 use self::pipes::{At, Pipes};
 use self::places::Places;
 use crate::cx::{Cx, Outcome};
@@ -17,15 +19,16 @@ use crate::outbox::ForCircuit;
 use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
 use crate::time::Time;
-use crate::wire::CircuitFrame;
+use crate::view::RelayView;
+use crate::wire::{CircuitFrame, NewCircuit};
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tag {
     /// A relay is asked to connect us, as this link.
     Connect(LinkId),
-    /// Somebody is told of a circuit, by the number under which who asked for it waits.
-    Incoming(u64),
+    /// Somebody is told of a circuit that another waits for.
+    Incoming(PassageId),
     /// A relay is asked for a place.
     Reserve,
 }
@@ -55,7 +58,7 @@ impl Relay {
 
     /// A peer asks for a place.
     pub(crate) fn on_reserve(&mut self, cx: &mut Cx<'_>, from: NodeKey, ticket: Ticket) {
-        self.carrier.on_reserve(cx, from, ticket);
+        self.carrier.on_reserve(cx, &mut self.pipes, from, ticket);
     }
 
     /// A peer asks for a circuit to somebody who has a place here.
@@ -67,7 +70,7 @@ impl Relay {
         target: NodeKey,
     ) {
         self.carrier
-            .on_connect(cx, &self.pipes, from, ticket, target);
+            .on_connect(cx, &mut self.pipes, from, ticket, target);
     }
 
     /// A relay has somebody who asks for us.
@@ -76,11 +79,11 @@ impl Relay {
         cx: &mut Cx<'_>,
         from: NodeKey,
         ticket: Ticket,
-        circuit: CircuitId,
+        new: NewCircuit,
     ) {
         if self.places.has(&from) {
             self.ends
-                .on_incoming(cx, &mut self.pipes, from, ticket, circuit);
+                .on_incoming(cx, &mut self.pipes, from, ticket, new);
         } else {
             cx.refuse(ticket, "no reservation");
         }
@@ -135,9 +138,9 @@ impl Relay {
                 self.ends
                     .on_connected(cx, &mut self.pipes, link, from, receipt.link, answer);
             }
-            Tag::Incoming(number) => {
+            Tag::Incoming(passage) => {
                 self.carrier
-                    .on_taken(cx, &mut self.pipes, number, receipt.link, answer);
+                    .on_taken(cx, &mut self.pipes, passage, receipt.link, answer);
             }
             Tag::Reserve => self.places.on_reserved(cx, from, answer),
         }
@@ -181,13 +184,25 @@ impl Relay {
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
         self.places.on_time(cx);
         self.carrier.on_time(cx, &mut self.pipes);
+        self.pipes.on_time(cx);
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        [self.places.deadline(), self.carrier.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let parts = [
+            self.places.deadline(),
+            self.carrier.deadline(),
+            self.pipes.deadline(),
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// What this node relays.
+    pub(crate) fn view(&self, now: Time) -> RelayView {
+        RelayView {
+            places: self.carrier.views(now),
+            circuits: self.pipes.passages.views(now),
+            totals: self.pipes.passages.totals(),
+        }
     }
 }
 
@@ -195,7 +210,7 @@ impl Relay {
 impl Relay {
     pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
         self.pipes.check(broken);
-        self.carrier.check(broken);
+        self.carrier.check(&self.pipes, broken);
     }
 
     /// The links on which requests wait for an answer.

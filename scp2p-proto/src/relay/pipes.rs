@@ -10,11 +10,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::passages::{Booking, PassageId, Passages};
 use crate::cx::Cx;
 use crate::id::{CircuitId, LinkId};
 use crate::io::{Lane, LinkError, LinkEvent};
 use crate::limits::{CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX};
 use crate::time::Time;
+use crate::timers::Timers;
 use crate::wire::{CircuitEnd, CircuitFrame};
 use crate::wish::Wish;
 
@@ -34,7 +36,7 @@ pub(super) enum To {
     /// It ends here, as this link.
     Here(LinkId),
     /// It passes.
-    On(At),
+    On(At, PassageId),
 }
 
 struct Pipe {
@@ -50,8 +52,18 @@ struct Pipe {
     ahead: u64,
     /// Nothing is fed any more; when the queue is empty this is told and the pipe is gone.
     ending: Option<CircuitEnd>,
-    /// When something went through last.
-    used: Time,
+    pace: Paced,
+}
+
+/// Whether what goes out next has its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paced {
+    /// It was not asked for one.
+    Unbooked,
+    /// That is yet to come.
+    Waiting,
+    /// That has come.
+    Due,
 }
 
 /// All pipes.
@@ -64,19 +76,24 @@ pub(super) struct Pipes {
     ready: BTreeMap<LinkId, VecDeque<CircuitId>>,
     /// Sessions whose next frame is under way to be sent.
     pumped: BTreeSet<LinkId>,
+    /// When circuits that keep to a rate go on.
+    paced: Timers<At>,
+    /// Those that pass.
+    pub passages: Passages,
 }
 
 impl Pipes {
     /// A circuit of a session ends here as this link, which is told later that it is up.
-    pub(super) fn end_here(&mut self, at: At, link: LinkId, now: Time) {
+    pub(super) fn end_here(&mut self, at: At, link: LinkId) {
         self.ends.insert(link, at);
-        self.pipes.insert(at, Pipe::new(To::Here(link), now));
+        self.pipes.insert(at, Pipe::new(To::Here(link)));
     }
 
     /// Two sessions have the two ends of a circuit.
-    pub(super) fn join(&mut self, one: At, other: At, cx: &mut Cx<'_>) {
+    pub(super) fn join(&mut self, one: At, other: At, passage: PassageId, cx: &mut Cx<'_>) {
+        self.passages.up(passage);
         for (at, to) in [(one, other), (other, one)] {
-            let mut pipe = Pipe::new(To::On(to), cx.now.mono);
+            let mut pipe = Pipe::new(To::On(to, passage));
             pipe.grant(CIRCUIT_WINDOW);
             pipe.tell(at, cx);
             self.pipes.insert(at, pipe);
@@ -85,26 +102,6 @@ impl Pipes {
 
     pub(super) fn contains(&self, at: At) -> bool {
         self.pipes.contains_key(&at)
-    }
-
-    /// How many circuits pass, each counted once.
-    pub(super) fn passing(&self) -> usize {
-        let passing = self.pipes.values();
-        passing
-            .filter(|pipe| matches!(pipe.to, To::On(_)))
-            .count()
-            .div_ceil(2)
-    }
-
-    /// How many circuits pass that a session has an end of.
-    pub(super) fn passing_on(&self, link: LinkId) -> usize {
-        let on_link = self.on_session(link);
-        on_link
-            .filter(|at| {
-                let pipe = self.pipes.get(at);
-                pipe.is_some_and(|pipe| matches!(pipe.to, To::On(_)))
-            })
-            .count()
     }
 
     /// How many circuits end here.
@@ -139,7 +136,6 @@ impl Pipes {
             return self.end(cx, at, CircuitEnd::Offence);
         };
         pipe.granted = granted;
-        pipe.used = cx.now.mono;
         match pipe.to {
             To::Here(link) => {
                 // The link itself gives back the bytes alone.
@@ -147,10 +143,10 @@ impl Pipes {
                 pipe.tell(at, cx);
                 cx.link(link, LinkEvent::Bytes(Lane::Control, bytes));
             }
-            To::On(other) if bytes.len() < COPIED_BELOW => {
+            To::On(other, _) if bytes.len() < COPIED_BELOW => {
                 self.feed(cx, other, Bytes::copy_from_slice(&bytes));
             }
-            To::On(other) => self.feed(cx, other, bytes),
+            To::On(other, _) => self.feed(cx, other, bytes),
         }
     }
 
@@ -159,7 +155,6 @@ impl Pipes {
         if let Some(pipe) = self.pipes.get_mut(&at)
             && pipe.ending.is_none()
         {
-            pipe.used = cx.now.mono;
             pipe.queue.push_back(bytes);
             self.ready(cx, at);
         }
@@ -221,7 +216,7 @@ impl Pipes {
                 };
                 cx.link(link, LinkEvent::Closed(error));
             }
-            To::On(other) => self.end_after_queue(cx, other, end),
+            To::On(other, _) => self.end_after_queue(cx, other, end),
         }
     }
 
@@ -234,13 +229,9 @@ impl Pipes {
 
     /// Circuits that pass and through which nothing went for so long.
     pub(super) fn idle_for(&self, now: Time, span: Duration) -> Vec<At> {
-        let is_idle = |at: &At| {
-            let pipe = self.pipes.get(at);
-            pipe.is_some_and(|pipe| now.since(pipe.used) >= span)
-        };
         let pipes = self.pipes.iter();
-        let idle = pipes.filter(|(at, pipe)| match pipe.to {
-            To::On(other) => is_idle(at) && (is_idle(&other) || !self.contains(other)),
+        let idle = pipes.filter(|(_, pipe)| match pipe.to {
+            To::On(_, passage) => self.passages.is_idle(passage, now, span),
             To::Here(_) => false,
         });
         idle.map(|(at, _)| *at).collect()
@@ -291,6 +282,11 @@ impl Pipes {
     }
 
     fn go(&mut self, cx: &mut Cx<'_>, at: At) {
+        match self.book(cx, at) {
+            Booking::Now => {}
+            Booking::At(time) => return self.paced.set(at, time),
+            Booking::Over => return self.end(cx, at, CircuitEnd::Limited),
+        }
         let Some(pipe) = self.pipes.get_mut(&at).filter(|pipe| pipe.can_go()) else {
             return;
         };
@@ -301,6 +297,7 @@ impl Pipes {
         };
         let (len, cost) = (bytes.len(), cost(&bytes));
         pipe.credit = pipe.credit.saturating_sub(cost);
+        pipe.pace = Paced::Unbooked;
         let feeder = pipe.to;
         cx.circuit(at.link, at.circuit, CircuitFrame::Data(bytes));
         match feeder {
@@ -308,7 +305,8 @@ impl Pipes {
                 cx.link(link, LinkEvent::Room(Lane::Control, len as u32));
             }
             To::Here(_) => {}
-            To::On(other) => {
+            To::On(other, passage) => {
+                self.passages.passed(passage, len as u64, cx.now.mono);
                 if let Some(pipe) = self.pipes.get_mut(&other) {
                     pipe.grant(cost);
                     pipe.tell(other, cx);
@@ -318,12 +316,49 @@ impl Pipes {
         self.ready(cx, at);
     }
 
+    /// When the next data on a circuit may go out, as far as rates and quotas say.
+    fn book(&mut self, cx: &Cx<'_>, at: At) -> Booking {
+        let Some(pipe) = self.pipes.get_mut(&at).filter(|pipe| pipe.can_go()) else {
+            return Booking::Now;
+        };
+        let (To::On(_, passage), Paced::Unbooked) = (pipe.to, pipe.pace) else {
+            return Booking::Now;
+        };
+        let (Some(bytes), Some(limits)) = (pipe.queue.front(), &cx.config.relay) else {
+            return Booking::Now;
+        };
+        let booking = self
+            .passages
+            .book(passage, cost(bytes), limits, cx.now.mono);
+        if matches!(booking, Booking::At(_)) {
+            pipe.pace = Paced::Waiting;
+        }
+        booking
+    }
+
+    /// Goes on with circuits that kept to a rate.
+    pub(super) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        while let Some(at) = self.paced.pop_due(cx.now.mono) {
+            if let Some(pipe) = self.pipes.get_mut(&at) {
+                pipe.pace = Paced::Due;
+                self.ready(cx, at);
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.paced.next().map(|(at, _)| at)
+    }
+
     fn remove(&mut self, at: At) -> Option<Pipe> {
         let pipe = self.pipes.remove(&at)?;
-        if let To::Here(link) = pipe.to
-            && self.ends.get(&link) == Some(&at)
-        {
-            self.ends.remove(&link);
+        self.paced.cancel(&at);
+        match pipe.to {
+            To::Here(link) if self.ends.get(&link) == Some(&at) => {
+                self.ends.remove(&link);
+            }
+            To::On(other, passage) if !self.contains(other) => self.passages.end(passage),
+            To::Here(_) | To::On(..) => {}
         }
         Some(pipe)
     }
@@ -352,11 +387,21 @@ fn cost(bytes: &Bytes) -> u64 {
 
 #[cfg(any(test, feature = "check"))]
 impl Pipes {
+    /// How many circuits pass.
+    pub(super) fn passing(&self) -> usize {
+        let passing = self.pipes.values().filter_map(|pipe| match pipe.to {
+            To::On(_, passage) => Some(passage),
+            To::Here(_) => None,
+        });
+        passing.collect::<BTreeSet<PassageId>>().len()
+    }
+
     pub(super) fn check(&self, broken: &mut crate::check::Broken) {
         use alloc::format;
+        self.passages.check(broken);
         for (at, pipe) in &self.pipes {
             let waiting: u64 = pipe.queue.iter().map(cost).sum();
-            let is_passing = matches!(pipe.to, To::On(_));
+            let is_passing = matches!(pipe.to, To::On(..));
             broken.unless(!is_passing || waiting <= CIRCUIT_WINDOW, || {
                 format!("{waiting} bytes wait on {at:?}")
             });
@@ -368,9 +413,13 @@ impl Pipes {
             });
             let is_known = match pipe.to {
                 To::Here(link) => pipe.ending.is_some() || self.ends.get(&link) == Some(at),
-                To::On(other) => pipe.ending.is_some() || self.contains(other),
+                To::On(other, _) => pipe.ending.is_some() || self.contains(other),
             };
             broken.unless(is_known, || format!("{at:?} leads nowhere"));
+            let is_paced = self.paced.at(at).is_some();
+            broken.unless(is_paced == (pipe.pace == Paced::Waiting), || {
+                format!("{at:?} waits for its time and has none, or has one for nothing")
+            });
             let has_turn = self.ready.get(&at.link);
             let has_turn = has_turn.is_some_and(|turns| turns.contains(&at.circuit));
             broken.unless(has_turn || !pipe.can_go(), || {
@@ -384,7 +433,7 @@ impl Pipes {
 }
 
 impl Pipe {
-    fn new(to: To, now: Time) -> Pipe {
+    fn new(to: To) -> Pipe {
         Pipe {
             to,
             queue: VecDeque::new(),
@@ -393,14 +442,14 @@ impl Pipe {
             untold: 0,
             ahead: CIRCUIT_CREDIT_FIRST,
             ending: None,
-            used: now,
+            pace: Paced::Unbooked,
         }
     }
 
     /// Whether a frame may go out now.
     fn can_go(&self) -> bool {
         match self.queue.front() {
-            Some(bytes) => cost(bytes) <= self.credit,
+            Some(bytes) => cost(bytes) <= self.credit && self.pace != Paced::Waiting,
             None => self.ending.is_some(),
         }
     }

@@ -44,6 +44,8 @@ enum Place {
         renew: Time,
         /// Whether it was asked for again.
         is_asked: bool,
+        /// Whether circuits through it are for content too.
+        content: bool,
     },
 }
 
@@ -199,6 +201,7 @@ impl Places {
                     until: now + lease,
                     renew: now + self.rng.jitter(lease * RENEW_AT / 100),
                     is_asked: false,
+                    content: reservation.content,
                 };
                 if is_new {
                     self.pause = LOOK_MIN;
@@ -216,11 +219,16 @@ impl Places {
         self.next = [self.next, due].into_iter().flatten().min();
     }
 
-    /// Where others find us through relays.
+    /// Where others find us through relays, and can fetch something, first.
     fn show(&self, cx: &mut Cx<'_>) {
-        let held = self.places.iter();
-        let held = held.filter(|(_, place)| matches!(place, Place::Held { .. }));
-        cx.wish(Wish::Routes(held.map(|(relay, _)| *relay).collect()));
+        let held = self.places.iter().filter_map(|(relay, place)| match place {
+            Place::Asked => None,
+            Place::Held { content, .. } => Some((!content, *relay)),
+        });
+        let mut held: Vec<(bool, NodeKey)> = held.collect();
+        held.sort_unstable();
+        let relays = held.into_iter().map(|(_, relay)| relay).collect();
+        cx.wish(Wish::Routes(relays));
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

@@ -17,7 +17,7 @@ pub use credit::{Grants, Room};
 pub use handshake::{Established, HandshakeError, Initiator, Params, Responder};
 pub use profile_memory::ProfileMemory;
 pub use replay::NonceMemory;
-pub(crate) use roster::{Roster, Session};
+pub(crate) use roster::{Carriage, Roster, Session};
 pub(crate) use sessions::{DialPlan, LinkFailure, SessionEvent, Sessions};
 
 /// The label under which a driver exports 32 bytes, without context, from a link's TLS

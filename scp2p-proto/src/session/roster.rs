@@ -19,6 +19,14 @@ pub(crate) struct Roster {
     held_up: BTreeSet<LinkId>,
 }
 
+/// What carries a session that is a circuit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Carriage {
+    pub relay: NodeKey,
+    /// Whether the relay takes content too.
+    pub content: bool,
+}
+
 /// An authenticated session.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -28,6 +36,8 @@ pub(crate) struct Session {
     pub remote: SocketAddr,
     /// The relay that carries the session, if it is a circuit.
     pub via: Option<NodeKey>,
+    /// Whether chunks may be asked for over it: not everything that carries circuits carries content.
+    pub content: bool,
     /// The peer dialled.
     pub inbound: bool,
     pub profile: Profile,
@@ -66,6 +76,7 @@ impl Session {
             transport: Transport::Quic,
             remote: SocketAddr::from(([127, 0, 0, 1], 7000)),
             via: None,
+            content: true,
             inbound: false,
             profile: Profile::C,
             level,
@@ -121,6 +132,12 @@ impl Roster {
     pub(crate) fn direct(&self, peer: &NodeKey, link: LinkId) -> Option<&Session> {
         let mut sessions = self.all(peer).iter();
         sessions.find(|session| session.link == link && session.is_direct())
+    }
+
+    /// Whether chunks may be asked for over the session on this link.
+    pub(crate) fn takes_content(&self, peer: &NodeKey, link: LinkId) -> bool {
+        let mut sessions = self.all(peer).iter();
+        sessions.any(|session| session.link == link && session.content)
     }
 
     /// With whom the session on this link is.

@@ -16,7 +16,7 @@ use super::calls::{Calls, Ticket};
 use super::credit::{Grants, Room};
 use super::handshake::{HandshakeError, Initiator, Responder};
 use super::replay::NonceMemory;
-use super::roster::Roster;
+use super::roster::{Carriage, Roster};
 use super::seal::Seal;
 use crate::config::Config;
 use crate::cx::Receipt;
@@ -140,8 +140,8 @@ struct Link {
     state: State,
     inbound: bool,
     remote: Option<SocketAddr>,
-    /// The relay that carries it, if it is a circuit.
-    via: Option<NodeKey>,
+    /// What carries it, if it is a circuit.
+    via: Option<Carriage>,
     /// What makes a circuit private once its handshake is over.
     seal: Option<Seal>,
     control: FrameReader,
@@ -224,9 +224,9 @@ impl Sessions {
     }
 
     /// A link that came up is a circuit that this relay carries.
-    pub(crate) fn carried_by(&mut self, link: LinkId, relay: NodeKey) {
+    pub(crate) fn carried_by(&mut self, link: LinkId, carriage: Carriage) {
         if let Some(link) = self.links.get_mut(&link) {
-            link.via = Some(relay);
+            link.via = Some(carriage);
         }
     }
 

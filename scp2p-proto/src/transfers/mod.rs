@@ -109,11 +109,14 @@ impl Transfers {
     pub(crate) fn on_get_chunk(
         &mut self,
         cx: &mut Cx<'_>,
-        _from: NodeKey,
+        from: NodeKey,
         ticket: Ticket,
         content: ContentId,
         index: u32,
     ) {
+        if !cx.roster.takes_content(&from, ticket.link()) {
+            return cx.refuse(ticket, "the relay between us takes no content");
+        }
         self.uploads.on_get_chunk(cx, ticket, content, index);
     }
 
@@ -143,11 +146,13 @@ impl Transfers {
     pub(crate) fn on_have(
         &mut self,
         cx: &mut Cx<'_>,
-        _from: NodeKey,
+        from: NodeKey,
         ticket: Ticket,
         contents: Vec<ContentId>,
     ) {
-        self.uploads.on_have(cx, ticket, &contents);
+        // What cannot be fetched over this session is not there.
+        let is_served = cx.roster.takes_content(&from, ticket.link());
+        self.uploads.on_have(cx, ticket, &contents, is_served);
     }
 
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {

@@ -216,8 +216,17 @@ impl Uploads {
         self.enqueue(cx, ticket, content, need, cost);
     }
 
-    pub(super) fn on_have(&mut self, cx: &mut Cx<'_>, ticket: Ticket, contents: &[ContentId]) {
-        let size = |content| self.sources.source(content).map(|source| source.file.size);
+    pub(super) fn on_have(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: Ticket,
+        contents: &[ContentId],
+        is_served: bool,
+    ) {
+        let size = |content| {
+            let source = self.sources.source(content).filter(|_| is_served);
+            source.map(|source| source.file.size)
+        };
         let sizes = contents.iter().take(IDS_MAX).map(size).collect();
         cx.answer(ticket, Answer::Have(Have { sizes }));
     }

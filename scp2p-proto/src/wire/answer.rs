@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
-use super::circuit::{read_circuit, write_circuit};
+use super::circuit::NewCircuit;
 use super::envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE, frame};
 use super::message::{read_peers_field, write_peers_field};
 use super::relay::{read_announcements, write_announcements};
@@ -15,7 +15,7 @@ use super::{
     ChunkHashes, DialedBack, Endpoints, FoundValue, Have, HeadAnnounce, Observed, PeerAddr,
     PublicShareSummary, RelayRegistered, RelayStream, Reservation, SubtreePage, kind,
 };
-use crate::id::{CircuitId, ContentId, ManifestId};
+use crate::id::{ContentId, ManifestId};
 use crate::io::Frame;
 use crate::limits::{
     CHUNK_LEN, ERROR_TEXT_MAX, IDS_MAX, MANIFEST_BYTES_MAX, PAYLOAD_MAX, PEER_ADDRS_MAX,
@@ -74,7 +74,7 @@ pub enum Answer {
     /// A place at a relay.
     Reserved(Reservation),
     /// A circuit that is open.
-    Circuit(CircuitId),
+    Circuit(NewCircuit),
 }
 
 /// Why a reply is no answer.
@@ -169,7 +169,7 @@ impl Answer {
             | kind::HEAD_ANNOUNCE
             | kind::INCOMING => Answer::Ack,
             kind::RESERVE => Answer::Reserved(Reservation::read(r)?),
-            kind::CONNECT => Answer::Circuit(read_circuit(r)?),
+            kind::CONNECT => Answer::Circuit(NewCircuit::read(r)?),
             kind::PEX_REQUEST => Answer::Peers(read_peers_field(r)?),
             kind::FIND_NODE => {
                 read_first_list(r, "peers", PEER_ADDRS_MAX, PeerAddr::read).map(Answer::Peers)?
@@ -248,7 +248,7 @@ impl Answer {
             }
             Answer::Have(have) => have.write(w),
             Answer::Reserved(reservation) => reservation.write(w),
-            Answer::Circuit(circuit) => write_circuit(w, *circuit),
+            Answer::Circuit(circuit) => circuit.write(w),
         }
         Bytes::new()
     }

@@ -19,24 +19,59 @@ pub struct Reservation {
     pub lease_secs: u32,
     /// How many circuits may lead there at a time.
     pub circuits_max: u16,
+    /// Whether these are for content too.
+    pub content: bool,
 }
 
 impl Reservation {
     pub(super) fn write(&self, w: &mut Writer) {
-        w.map(2).uint(0_u8).uint(self.lease_secs);
+        w.map(3).uint(0_u8).uint(self.lease_secs);
         w.uint(1_u8).uint(self.circuits_max);
+        w.uint(2_u8).bool(self.content);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Reservation, DecodeError> {
         let (mut lease_secs, mut circuits_max) = (Field::new("lease"), Field::new("circuits"));
+        let mut content = Field::new("content");
         r.int_map(|key, r| match key {
             0 => lease_secs.first(r, Reader::u32),
             1 => circuits_max.first(r, Reader::u16),
+            2 => content.first(r, Reader::bool),
             _ => r.skip(),
         })?;
         Ok(Reservation {
             lease_secs: lease_secs.required()?,
             circuits_max: circuits_max.required()?,
+            content: content.required()?,
+        })
+    }
+}
+
+/// A circuit, as a relay tells one of its ends of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewCircuit {
+    /// Its number in the session with the relay.
+    pub circuit: CircuitId,
+    /// Whether the relay has bytes to spare for content. If not, chunks are not to be asked for over it.
+    pub content: bool,
+}
+
+impl NewCircuit {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.map(2).uint(0_u8).uint(self.circuit.0);
+        w.uint(1_u8).bool(self.content);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<NewCircuit, DecodeError> {
+        let (mut circuit, mut content) = (Field::new("circuit"), Field::new("content"));
+        r.int_map(|key, r| match key {
+            0 => circuit.first(r, Reader::u32),
+            1 => content.first(r, Reader::bool),
+            _ => r.skip(),
+        })?;
+        Ok(NewCircuit {
+            circuit: CircuitId(circuit.required()?),
+            content: content.required()?,
         })
     }
 }
@@ -120,14 +155,6 @@ impl CircuitFrame {
             _ => return Ok(None),
         }))
     }
-}
-
-pub(super) fn write_circuit(w: &mut Writer, circuit: CircuitId) {
-    w.map(1).uint(0_u8).uint(circuit.0);
-}
-
-pub(super) fn read_circuit(r: &mut Reader<'_>) -> Result<CircuitId, DecodeError> {
-    read_number(r, "circuit", Reader::u32).map(CircuitId)
 }
 
 fn read_number<'a, T>(

@@ -20,7 +20,7 @@ pub use answer::{Answer, AnswerError};
 pub use bootstrap::{BootstrapAddr, ParseBootstrapError};
 pub use capabilities::{Capabilities, Profile};
 pub use cbor::DecodeError;
-pub use circuit::{CIRCUIT_SLOT, CircuitEnd, CircuitFrame, Reservation};
+pub use circuit::{CIRCUIT_SLOT, CircuitEnd, CircuitFrame, NewCircuit, Reservation};
 pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
 pub use ext::{DialedBack, Endpoints, Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};

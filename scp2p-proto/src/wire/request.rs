@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::cbor::{DecodeError, Field, Reader, Writer};
-use super::circuit::{read_circuit, write_circuit};
+use super::circuit::NewCircuit;
 use super::envelope::{frame, unframed};
 use super::message::{read_peers_field, write_peers_field};
 use super::{
     Endpoints, HeadAnnounce, Listening, PeerAddr, RelayRegister, RelayStream, StoreRecord, kind,
 };
-use crate::id::{CircuitId, ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
+use crate::id::{ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
 use crate::io::Frame;
 use crate::limits::IDS_MAX;
 
@@ -106,7 +106,7 @@ pub enum Request {
     Connect(NodeKey),
     /// Somebody asks for you; this is the circuit. Between nodes of ours, from a relay. Answered by
     /// [`Answer::Ack`](super::Answer::Ack).
-    Incoming(CircuitId),
+    Incoming(NewCircuit),
 }
 
 /// Why a request cannot be served. The text is that of the error reply.
@@ -300,7 +300,7 @@ impl Request {
                 Request::Reserve
             }
             kind::CONNECT => Request::Connect(NodeKey(read_first(r, "node key", Reader::exact)?)),
-            kind::INCOMING => Request::Incoming(read_circuit(r)?),
+            kind::INCOMING => Request::Incoming(NewCircuit::read(r)?),
             kind::HAVE => Request::Have(read_ids(r)?.into_iter().map(ContentId).collect()),
             other if kind::is_registered(other) => return Err(RequestError::Unsupported(other)),
             other => return Err(RequestError::Unknown(other)),
@@ -355,7 +355,7 @@ impl Request {
             }
             Request::GetChunkHashes(content) => write_id(w, &content.0),
             Request::Connect(target) => write_id(w, &target.0),
-            Request::Incoming(circuit) => write_circuit(w, *circuit),
+            Request::Incoming(circuit) => circuit.write(w),
             Request::Ping | Request::Part | Request::Reserve => {
                 w.map(0);
             }

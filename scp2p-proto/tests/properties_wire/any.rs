@@ -17,9 +17,9 @@ use scp2p_proto::record::{
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{
     Answer, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame, DialedBack,
-    Endpoints, FoundValue, Have, HeadAnnounce, HelloFields, Listening, Observed, PeerAddr, Profile,
-    PublicShareSummary, RelayRegister, RelayRegistered, RelayRoute, RelayStream, RelayStreamKind,
-    Request, Reservation, StoreRecord, SubtreePage,
+    Endpoints, FoundValue, Have, HeadAnnounce, HelloFields, Listening, NewCircuit, Observed,
+    PeerAddr, Profile, PublicShareSummary, RelayRegister, RelayRegistered, RelayRoute, RelayStream,
+    RelayStreamKind, Request, Reservation, StoreRecord, SubtreePage,
 };
 
 fn octets() -> impl Strategy<Value = [u8; 32]> {
@@ -186,6 +186,11 @@ fn ports() -> impl Strategy<Value = Listening> {
     })
 }
 
+fn circuits() -> impl Strategy<Value = NewCircuit> {
+    let parts = (any::<u32>().prop_map(CircuitId), any::<bool>());
+    parts.prop_map(|(circuit, content)| NewCircuit { circuit, content })
+}
+
 fn endpoints() -> impl Strategy<Value = Endpoints> {
     let place = (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| Observed { ip, port });
     vec(place, 0..=4).prop_map(Endpoints)
@@ -227,7 +232,7 @@ pub fn requests() -> impl Strategy<Value = Request> {
         endpoints().prop_map(Request::Punch),
         Just(Request::Reserve),
         octets().prop_map(|key| Request::Connect(NodeKey(key))),
-        any::<u32>().prop_map(|circuit| Request::Incoming(CircuitId(circuit))),
+        circuits().prop_map(Request::Incoming),
         vec(octets().prop_map(ShareId), 0..5).prop_map(Request::Watch),
         heads().prop_map(Request::HeadAnnounce),
         (contents(), 0..2_u8, any::<u32>()).prop_map(|(content, level, page)| {
@@ -285,14 +290,17 @@ pub fn answers() -> impl Strategy<Value = (u16, Answer)> {
         any::<[bool; 2]>()
             .prop_map(|[quic, tcp]| (603, Answer::DialedBack(DialedBack { quic, tcp }))),
         endpoints().prop_map(|places| (604, Answer::Endpoints(places))),
-        (any::<u32>(), any::<u16>()).prop_map(|(lease_secs, circuits_max)| (
-            630,
-            Answer::Reserved(Reservation {
-                lease_secs,
-                circuits_max
-            })
-        )),
-        any::<u32>().prop_map(|circuit| (631, Answer::Circuit(CircuitId(circuit)))),
+        (any::<u32>(), any::<u16>(), any::<bool>()).prop_map(
+            |(lease_secs, circuits_max, content)| (
+                630,
+                Answer::Reserved(Reservation {
+                    lease_secs,
+                    circuits_max,
+                    content,
+                })
+            )
+        ),
+        circuits().prop_map(|circuit| (631, Answer::Circuit(circuit))),
         vec(heads(), 0..4).prop_map(|heads| (610, Answer::Heads(heads))),
         (contents(), any::<u64>(), 0..2_u8, any::<u32>(), hashes(20)).prop_map(
             |(content, size, level, page, hashes)| {

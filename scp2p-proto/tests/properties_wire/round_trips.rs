@@ -13,8 +13,8 @@ use scp2p_proto::limits::{
 };
 use scp2p_proto::wire::{
     Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame,
-    DialedBack, Endpoints, Envelope, FrameReader, Have, Hello, Listening, Observed, PeerAddr,
-    Profile, Request, RequestError, Reservation, SubtreePage,
+    DialedBack, Endpoints, Envelope, FrameReader, Have, Hello, Listening, NewCircuit, Observed,
+    PeerAddr, Profile, Request, RequestError, Reservation, SubtreePage,
 };
 
 use crate::any::{answers, bootstrap_addrs, circuit_frames, hello_fields, profiles, requests};
@@ -168,6 +168,10 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
         ip: Ipv4Addr::new(10, 0, 0, 1).into(),
         port: 7000,
     };
+    let circuit = NewCircuit {
+        circuit: CircuitId(7),
+        content: true,
+    };
     for (request, payload) in [
         (Request::Ping, vec![0xa0]),
         (Request::Part, vec![0xa0]),
@@ -200,7 +204,7 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
         ),
         (Request::Reserve, vec![0xa0]),
         (Request::Connect(NodeKey([9; 32])), with_id(&[0xa1, 0], &[])),
-        (Request::Incoming(CircuitId(7)), vec![0xa1, 0, 7]),
+        (Request::Incoming(circuit), vec![0xa2, 0, 7, 1, 0xf5]),
     ] {
         assert_eq!(
             envelope_of(request.to_frame(1)).payload,
@@ -223,6 +227,7 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
     let place = Reservation {
         lease_secs: 600,
         circuits_max: 16,
+        content: false,
     };
     for (kind, answer, payload) in [
         (600, Answer::Ack, vec![]),
@@ -252,9 +257,9 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
         (
             630,
             Answer::Reserved(place),
-            vec![0xa2, 0, 0x19, 2, 0x58, 1, 16],
+            vec![0xa3, 0, 0x19, 2, 0x58, 1, 16, 2, 0xf4],
         ),
-        (631, Answer::Circuit(CircuitId(7)), vec![0xa1, 0, 7]),
+        (631, Answer::Circuit(circuit), vec![0xa2, 0, 7, 1, 0xf5]),
     ] {
         let envelope = envelope_of(answer.to_frame(kind, 1));
         assert_eq!((envelope.kind, &envelope.payload[..]), (kind, &payload[..]));

@@ -154,7 +154,10 @@ impl Host {
             config.sessions_kept = kept;
         }
         if settings.relay {
-            config.relay = Some(RelayLimits::default());
+            config.relay = Some(RelayLimits {
+                content: true,
+                ..RelayLimits::default()
+            });
             config.capabilities.relay = true;
         }
         config

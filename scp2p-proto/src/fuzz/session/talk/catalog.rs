@@ -13,8 +13,8 @@ use crate::id::{CircuitId, ContentId, NodeKey, ShareKey};
 use crate::io::Transport;
 use crate::record::{Item, Manifest, Providers, ShareHead, Visibility, head_key, providers_key};
 use crate::wire::{
-    Answer, ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, Observed, PeerAddr, Request,
-    Reservation, StoreRecord, SubtreePage,
+    Answer, ChunkHashes, DialedBack, FoundValue, Have, HeadAnnounce, NewCircuit, Observed,
+    PeerAddr, Request, Reservation, StoreRecord, SubtreePage,
 };
 
 const SMALL: &[u8] = b"some bytes";
@@ -115,8 +115,12 @@ impl Catalog {
             Request::Reserve => Answer::Reserved(Reservation {
                 lease_secs: 600,
                 circuits_max: 4,
+                content: true,
             }),
-            Request::Connect(_) => Answer::Circuit(CircuitId(3)),
+            Request::Connect(_) => Answer::Circuit(NewCircuit {
+                circuit: CircuitId(3),
+                content: true,
+            }),
             Request::Punch(endpoints) => Answer::Endpoints(endpoints.clone()),
             Request::DialBack(_) => Answer::DialedBack(DialedBack {
                 quic: false,
