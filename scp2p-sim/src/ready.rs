@@ -4,12 +4,13 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "smoke",
     "churn50",
     "nat-matrix",
     "relays",
     "nat-mix",
+    "false-relays",
     "partition-heal",
     "crash-storm",
     "update-propagation",
@@ -27,6 +28,7 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "nat-matrix" => nat_matrix(seed),
         "relays" => relays(seed),
         "nat-mix" => nat_mix(seed),
+        "false-relays" => false_relays(seed),
         "partition-heal" => partition_heal(seed),
         "crash-storm" => crash_storm(seed),
         "update-propagation" => update_propagation(seed),
@@ -99,7 +101,7 @@ fn relays(seed: u64) -> Scenario {
     for relay in [0, 1] {
         made.host(relay).node.relay = true;
     }
-    made.all_to_all(3);
+    made.all_to_all(3, 20_000);
     made.scenario
 }
 
@@ -130,7 +132,27 @@ fn nat_mix(seed: u64) -> Scenario {
         made.host(19).edge = Some(inner.name.clone());
         made.scenario.edges.push(inner);
     }
-    made.all_to_all(0);
+    made.all_to_all(0, 20_000);
+    made.scenario
+}
+
+/// Five hosts that must have relays to reach each other, of which two of four mean harm.
+fn false_relays(seed: u64) -> Scenario {
+    const FALSE: [u32; 2] = [3, 4];
+    let mut made = Made::new(seed, 10, Span::secs(600), Span::secs(1800));
+    for relay in [0, 1] {
+        made.host(relay).node.relay = true;
+    }
+    for relay in FALSE {
+        made.host(relay).villain = Some(VillainKind::FalseRelay);
+        made.host(relay).core = false;
+    }
+    for number in 5..10 {
+        let strict = Dependence::AddressAndPort;
+        made.edge(number, Some(strict), strict);
+        made.host(number).bootstrap.extend(FALSE.map(name));
+    }
+    made.all_to_all(5, 3_000_000);
     made.scenario
 }
 
@@ -340,10 +362,10 @@ impl Made {
     }
 
     /// All hosts from this one on publish, and get what all others published.
-    fn all_to_all(&mut self, first: u32) {
+    fn all_to_all(&mut self, first: u32, bytes: u64) {
         let hosts = first..self.scenario.hosts.len() as u32;
         for owner in hosts.clone() {
-            self.publish(60, owner, 1, 20_000);
+            self.publish(60, owner, 1, bytes);
             for host in hosts.clone().filter(|host| *host != owner) {
                 self.follow(120, host, owner);
                 self.at(180, host, get(owner));

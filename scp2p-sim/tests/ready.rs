@@ -91,6 +91,13 @@ fn nat_mix() {
     );
 }
 
+/// Relays that meddle with what they carry cost time, and nothing else.
+#[test]
+fn false_relays() {
+    let report = named("false-relays");
+    assert_eq!((report.downloads, report.download_ms.len()), (20, 20));
+}
+
 /// What was published in one half of a split network reaches the other half when the split is over.
 #[test]
 fn partition_heal() {
@@ -104,7 +111,7 @@ fn crash_storm() {
     assert_eq!(report.downloads, 6);
 }
 
-/// Fifteen villains do not keep ten hosts from their work.
+/// A villain of each kind does not keep ten hosts from their work.
 #[test]
 fn villains() {
     let report = named("villains");
