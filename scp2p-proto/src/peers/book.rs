@@ -102,6 +102,16 @@ impl Book {
         is_new
     }
 
+    /// A peer announced at this time that it relays, at this address. True if it was not known to. What it said in a later
+    /// session goes before that.
+    pub(super) fn heard_of_relay(&mut self, key: NodeKey, addr: PeerAddr, at: UnixTime) -> bool {
+        self.heard_of(key, addr);
+        let record = self.entry(key);
+        let is_news = !record.relay && record.last_seen.is_none_or(|seen| seen < at);
+        record.relay |= is_news;
+        is_news
+    }
+
     /// The peer answered at this address.
     pub(super) fn reached(&mut self, key: NodeKey, addr: PeerAddr, now: UnixTime) {
         let record = self.entry(key);
@@ -154,6 +164,18 @@ impl Book {
 }
 
 impl Record {
+    /// Whether there may be a place at it: a deployed peer that relays gives none.
+    pub(super) fn may_relay(&self) -> bool {
+        self.relay && (self.ours || self.last_seen.is_none())
+    }
+
+    /// How much it is preferred to others, by what it did: twice as much if it was reached before.
+    pub(super) fn esteem(&self, now: UnixTime) -> u64 {
+        let score = self.score_at(now).saturating_sub(SCORE_SHUNNED).max(1);
+        let is_reached = self.addrs.iter().any(|known| known.reached.is_some());
+        u64::from(score.unsigned_abs()) * if is_reached { 2 } else { 1 }
+    }
+
     /// Forgets the oldest of the ways through relays if there are many: those change as relays come and go.
     fn make_room_for_route(&mut self) {
         let routes = |record: &Record| {
