@@ -136,7 +136,7 @@ fn a_relay_is_found_under_the_rendezvous_keys_of_the_hour() {
         let keeper = world.hosts[keeper].deployed.as_ref();
         keeper
             .and_then(|it| it.values.as_ref())
-            .is_some_and(|values| values.len() == 2)
+            .is_some_and(|values| !values.is_empty())
     });
     let walled = add_walled(&mut world, &[hub, keeper], |_| {});
     world.until("a place", |world| !relays_of(world, walled).is_empty());
@@ -390,6 +390,9 @@ fn a_relay_announces_itself_anew_in_each_hour() {
     let relay = add_announcing(&mut world, &[keeper]);
     let key = world.key(relay);
     world.pass(Duration::from_secs(2 * 3600));
+    // Twice an interval, once more an hour, and each time two.
+    let stores = world.deployed(keeper).stores;
+    assert!((8..=20).contains(&stores), "{stores}");
     let hour = RendezvousHour::of(world.clock().unix);
     let values = world.deployed(keeper).values.take().expect("it keeps");
     let announcements = values.values().map(|record| {
@@ -400,14 +403,8 @@ fn a_relay_announces_itself_anew_in_each_hour() {
     let all: Vec<RelayAnnouncement> = announcements.collect();
     assert!(all.iter().all(|it| it.relay == key));
     for hour in [hour.before().before(), hour.before(), hour] {
-        let places = all[0].places(hour);
-        assert!(
-            places.iter().all(|place| values.contains_key(place)),
-            "{hour:?}"
-        );
-    }
-    for profile in [Profile::A, Profile::C] {
-        assert!(all.iter().any(|it| it.suits(profile)), "{profile:?}");
+        let [first, _] = all[0].places(hour);
+        assert!(values.contains_key(&first), "{hour:?}");
     }
 }
 
@@ -419,7 +416,8 @@ fn a_relay_without_bootstrap_peers_announces_itself_too() {
     world.pass(Duration::from_secs(60));
     let hub = world.add(&[relay]);
     world.pass(Duration::from_secs(120));
-    assert!(world.node(hub).status().values > 0);
+    let forms = world.node(hub).status().values;
+    assert_eq!(forms, 2, "one for each of its places");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub(super) struct Announcer {
     /// Whether others can dial us, if that is known.
     is_direct: Option<bool>,
     own: Vec<RelayAnnouncement>,
+    /// Announcements being stored, and how many nodes took the others of the last time.
+    storing: u32,
+    taken: u32,
 }
 
 impl Announcer {
@@ -42,6 +45,8 @@ impl Announcer {
             next: None,
             is_direct: None,
             own: Vec::new(),
+            storing: 0,
+            taken: 0,
         }
     }
 
@@ -64,9 +69,11 @@ impl Announcer {
         }
     }
 
-    /// It was stored at so many nodes.
+    /// One was stored at so many nodes. Deployed ones refuse that which is not for their profile.
     pub(super) fn on_stored(&mut self, cx: &Cx<'_>, taken: u32) {
-        if taken == 0 {
+        self.storing = self.storing.saturating_sub(1);
+        self.taken = self.taken.saturating_add(taken);
+        if self.storing == 0 && self.taken == 0 {
             let again = cx.now.mono + self.rng.jitter(AGAIN);
             self.next = self.next.map(|next| next.min(again));
         }
@@ -121,7 +128,9 @@ impl Announcer {
         let for_c = RelayAnnouncement::sign(cx.keys.signing(), Profile::C, offer.clone());
         let for_a = RelayAnnouncement::sign(cx.keys.signing(), Profile::A, offer);
         let [first, second] = for_c.places(RendezvousHour::of(now));
+        self.taken = 0;
         let mut store = |key, announcement: &RelayAnnouncement| {
+            self.storing += 1;
             cx.wish(Wish::Store {
                 key,
                 value: announcement.encode().into(),
@@ -146,6 +155,16 @@ impl Announcer {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         self.next
+    }
+
+    /// `open` announcements are being stored.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn check(&self, open: usize, broken: &mut crate::check::Broken) {
+        broken.equal(
+            "announcements being stored and those waited for",
+            open as u64,
+            self.storing.into(),
+        );
     }
 }
 

@@ -32,7 +32,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// So long after an hour began some relays may be under the keys of the one before only: clocks differ, and relays take a
 /// while to announce themselves anew.
 const NEW_HOUR_SECS: u64 = 2 * CLOCK_SKEW_SECS;
-/// How long nothing is looked up after it was, at first and after ever more times in vain.
+/// How long nothing is looked up after it was, at first and after ever more times that did not help.
 const ROUND_PAUSE_MIN: Duration = Duration::from_secs(60);
 const ROUND_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
@@ -94,6 +94,12 @@ impl Finder {
         }
     }
 
+    /// A place was lost: what there is may be another than when relays were looked up last.
+    pub(super) fn on_lost(&mut self, now: Time) {
+        self.pause = ROUND_PAUSE_MIN;
+        self.next_round = self.next_round.min(now + ROUND_PAUSE_MIN);
+    }
+
     /// More relays are wanted than the address book has.
     pub(super) fn find(&mut self, cx: &mut Cx<'_>) {
         let known: Vec<_> = self.known.live(cx.now.unix).cloned().collect();
@@ -152,6 +158,7 @@ impl Finder {
                 // Nodes of ours keep none that they did not verify; of the time two may think differently.
                 Err(RelayAnnouncementError::Signature) => {
                     cx.wish(Wish::Judge(from, Conduct::Offence));
+                    break;
                 }
                 Err(_) => {}
             }
@@ -237,10 +244,7 @@ impl Finder {
         }
         let pause = self.rng.jitter(self.pause);
         self.next_round = cx.now.mono + pause;
-        self.pause = match is_vain {
-            true => (self.pause * 2).min(ROUND_PAUSE_MAX),
-            false => ROUND_PAUSE_MIN,
-        };
+        self.pause = (self.pause * 2).min(ROUND_PAUSE_MAX);
     }
 }
 

@@ -242,6 +242,9 @@ impl Relay {
         self.pipes.session_down(cx, link);
         self.carrier.on_down(link);
         if last {
+            if self.places.has(&peer) {
+                self.finder.on_lost(cx.now.mono);
+            }
             self.places.on_down(cx, peer);
         }
     }
@@ -278,9 +281,12 @@ impl Relay {
 impl Relay {
     /// `tags` is what all components wait for.
     pub(crate) fn check(&self, tags: &[&crate::cx::Tag], broken: &mut crate::check::Broken) {
-        let looked = crate::cx::Tag::Relay(Tag::Looked);
-        let open = tags.iter().filter(|tag| **tag == &looked).count();
-        self.finder.check(open, broken);
+        let open = |tag: Tag| {
+            let tag = crate::cx::Tag::Relay(tag);
+            tags.iter().filter(|open| ***open == tag).count()
+        };
+        self.finder.check(open(Tag::Looked), broken);
+        self.announcer.check(open(Tag::Announced), broken);
         self.places.check(broken);
         self.pipes.check(broken);
         self.carrier.check(broken);

@@ -7,6 +7,7 @@ use scp2p_proto::id::{ContentId, DhtKey, LinkId};
 use scp2p_proto::io::{Dial, Frame, Input, Lane, LinkEvent, Output};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{CHUNK_LEN, FRAME_MAX};
+use scp2p_proto::record::RelayAnnouncement;
 use scp2p_proto::time::Now;
 use scp2p_proto::wire::{
     Answer, Capabilities, ChunkHashes, Envelope, FoundValue, FrameReader, Hello, HelloFields,
@@ -30,7 +31,7 @@ pub struct Deployed {
     pub answers: BTreeMap<u32, Result<Answer, String>>,
     /// DHT values that it keeps, if it does.
     pub values: Option<BTreeMap<DhtKey, StoreRecord>>,
-    /// The profile in which it dials.
+    /// The profile in which it dials, and in which it verifies what relays say.
     pub profile: Profile,
     /// Whom it names when it is asked for peers.
     pub named: Vec<PeerAddr>,
@@ -38,6 +39,8 @@ pub struct Deployed {
     pub unanswered: u32,
     /// Requests that it answered.
     pub answered: u32,
+    /// Values that it was given to store, those that it refused too.
+    pub stores: u32,
     asked: Vec<u16>,
     links: BTreeMap<LinkId, (FrameReader, u32)>,
     /// Sessions that it opened.
@@ -59,6 +62,7 @@ impl Deployed {
             named: Vec::new(),
             unanswered: 0,
             answered: 0,
+            stores: 0,
             asked: Vec::new(),
             links: BTreeMap::new(),
             dialled: BTreeSet::new(),
@@ -195,6 +199,11 @@ impl Deployed {
                 })
             }
             Ok(Request::Store(record)) if self.values.is_some() => {
+                self.stores += 1;
+                let relay = RelayAnnouncement::decode(&record.value);
+                if relay.is_ok_and(|relay| !relay.suits(self.profile)) {
+                    return Some(Answer::error_frame(kind, id, "signature error"));
+                }
                 self.values.iter_mut().for_each(|values| {
                     values.insert(record.key, record.clone());
                 });
