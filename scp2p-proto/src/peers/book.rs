@@ -409,6 +409,33 @@ mod tests {
     }
 
     #[test]
+    fn relays_that_were_reached_and_behaved_well_are_preferred() {
+        let [good, new, slow] = [1, 2, 3].map(|n| NodeKey([n; 32]));
+        let mut book = Book::default();
+        for relay in [good, new, slow] {
+            assert!(book.heard_of_relay(relay, addr(1, Transport::Quic), UnixTime(5)));
+            assert!(!book.heard_of_relay(relay, addr(2, Transport::Quic), UnixTime(5)));
+        }
+        book.reached(good, addr(1, Transport::Quic), UnixTime(5));
+        book.judge(good, Conduct::Good, UnixTime(5));
+        book.judge(slow, Conduct::Slow, UnixTime(5));
+        let esteem = |relay| book.peer(&relay).map(|record| record.esteem(UnixTime(5)));
+        assert!(esteem(good) > esteem(new) && esteem(new) > esteem(slow));
+    }
+
+    #[test]
+    fn what_a_peer_said_in_a_session_goes_before_what_it_announced_earlier() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.reached(key, addr(1, Transport::Quic), UnixTime(10));
+        assert!(!book.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(10)));
+        assert!(book.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(11)));
+        assert!(!book.entry(key).may_relay(), "a deployed peer");
+        book.entry(key).ours = true;
+        assert!(book.entry(key).may_relay());
+    }
+
+    #[test]
     fn corrupt_peers_are_shunned_for_a_while() {
         let key = NodeKey([1; 32]);
         let mut book = Book::default();
