@@ -200,6 +200,14 @@ command_args! {
         #[argh(switch)]
         pub relay_content: bool,
 
+        /// with --relay: say so in the DHT, where nodes that nobody can dial look for relays
+        #[argh(switch)]
+        pub announce: bool,
+
+        /// relays to be found through before any other, in the form of peers; repeat or separate by commas (SCP2P_RELAYS)
+        #[argh(option, arg_name = "peer")]
+        pub use_relay: Vec<String>,
+
         /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
         #[argh(option, arg_name = "level")]
         pub log_level: Option<String>,

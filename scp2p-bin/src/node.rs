@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_signal::{Signal, Signals};
 use futures_lite::{AsyncReadExt, FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use scp2p_proto::config::RelayLimits;
+use scp2p_proto::config::{Announcing, RelayLimits};
 use scp2p_runtime_smol::{Options, Runtime};
 use smol::Unblock;
 use smol::channel::{self, Receiver};
@@ -46,7 +46,9 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
             ..RelayLimits::default()
         });
         options.config.capabilities.relay = true;
+        options.config.announcing = settings.announce.then(Announcing::default);
     }
+    options.config.relays = settings.use_relay;
     let started = async { Some(Runtime::start(options).await) };
     let stopped = async {
         stops.next().await;

@@ -35,6 +35,10 @@ pub struct Settings {
     pub relay: bool,
     /// Relay content too.
     pub relay_content: bool,
+    /// Say so in the DHT.
+    pub announce: bool,
+    /// Relays to be found through before any other.
+    pub use_relay: Vec<BootstrapAddr>,
     /// What to log.
     pub log: EnvFilter,
 }
@@ -52,6 +56,7 @@ impl Settings {
         let bind_quic = Values::of(&args.bind_quic, "--bind-quic", "SCP2P_BIND_QUIC", &env)?;
         let bind_tcp = Values::of(&args.bind_tcp, "--bind-tcp", "SCP2P_BIND_TCP", &env)?;
         let bootstrap = Values::of(&args.bootstrap, "--bootstrap", "SCP2P_BOOTSTRAP", &env)?;
+        let use_relay = Values::of(&args.use_relay, "--use-relay", "SCP2P_RELAYS", &env)?;
         let level = Vec::from_iter(args.log_level.clone());
         let level = Values::of(&level, "--log-level", "SCP2P_LOG", &env)?;
         Ok(Settings {
@@ -62,6 +67,8 @@ impl Settings {
             require_binding: args.require_binding,
             relay: args.relay,
             relay_content: args.relay_content,
+            announce: args.announce,
+            use_relay: use_relay.peers()?,
             log: level.filter()?,
         })
     }
@@ -230,6 +237,8 @@ mod tests {
             require_binding: false,
             relay: false,
             relay_content: false,
+            announce: false,
+            use_relay: Vec::new(),
             log_level: None,
             stop_on_stdin_eof: false,
             data_dir: Some("/data".into()),
@@ -317,6 +326,7 @@ mod tests {
             ("SCP2P_BIND_TCP", "127.0.0.1:5,", ""),
             ("SCP2P_BIND_TCP", "localhost:7001", "localhost:7001"),
             ("SCP2P_BOOTSTRAP", "udp://a:1", "udp://a:1"),
+            ("SCP2P_RELAYS", "a:1,b", "b"),
             ("SCP2P_LOG", "loud", "loud"),
             ("SCP2P_LOG", "info,scp2p=loud", "info,scp2p=loud"),
         ] {

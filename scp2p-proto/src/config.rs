@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::id::NodeKey;
 #[cfg(feature = "planted")]
 use crate::planted::Bug;
+use crate::record::BandwidthClass;
 use crate::wire::{BootstrapAddr, Capabilities};
 
 /// Settings of a node. [`Config::default`] is what the command uses.
@@ -39,6 +40,13 @@ pub struct Config {
     pub files_at_once_max: u32,
     /// Whether and how far this node relays for others; then [`Config::capabilities`] must say so too.
     pub relay: Option<RelayLimits>,
+    /// Relays that the user prefers to all others, for when others cannot dial this node: it then connects to them as to
+    /// bootstrap peers, of which there are [`BOOTSTRAPS_MAX`] at most with these, and has its places there first.
+    ///
+    /// [`BOOTSTRAPS_MAX`]: crate::limits::BOOTSTRAPS_MAX
+    pub relays: Vec<BootstrapAddr>,
+    /// Whether and how this node announces itself as a relay, which it does only with [`Config::relay`].
+    pub announcing: Option<Announcing>,
     /// Sessions kept although they are of no use at the time. More make a lookup cheaper, each costs some kilobytes
     /// here and more in the transport.
     pub sessions_kept: u32,
@@ -85,6 +93,24 @@ pub struct RelayLimits {
     pub content: bool,
 }
 
+/// How a relay announces itself in the DHT and to those who ask for relays (SPECIFICATION §5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announcing {
+    /// How fast it says that it is.
+    pub bandwidth: BandwidthClass,
+    /// How often it announces itself, at least 60 s and jittered by a quarter; each hour it does so once more.
+    pub interval: Duration,
+}
+
+impl Default for Announcing {
+    fn default() -> Announcing {
+        Announcing {
+            bandwidth: BandwidthClass::Medium,
+            interval: Duration::from_secs(1800),
+        }
+    }
+}
+
 impl Default for RelayLimits {
     fn default() -> RelayLimits {
         RelayLimits {
@@ -122,6 +148,8 @@ impl Default for Config {
             uploads_per_peer_max: 4,
             files_at_once_max: 64,
             relay: None,
+            relays: Vec::new(),
+            announcing: None,
             sessions_kept: 128,
             #[cfg(feature = "planted")]
             planted: None,

@@ -49,6 +49,7 @@
 
 extern crate alloc;
 
+mod announcements;
 mod catalogs;
 #[cfg(any(test, feature = "check"))]
 mod check;

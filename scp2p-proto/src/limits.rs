@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::record::RendezvousSlot;
+
 /// Handshake frames, by SPECIFICATION §2.
 pub const HANDSHAKE_FRAME_MAX: u32 = 65_536;
 /// A sealed record of a circuit, by SPECIFICATION §11: enough that its envelope is nothing beside it, little enough that
@@ -307,3 +309,15 @@ pub const RELAY_ANNOUNCEMENTS_MAX: usize = 64;
 pub const RELAY_ADDRS_MAX: usize = 16;
 /// From the making of a relay announcement to its end in seconds, by SPECIFICATION §5.5.
 pub const RELAY_ANNOUNCEMENT_LIFE_SECS_MAX: u64 = 21_600;
+/// Relays kept under one rendezvous key; with 16 keys an hour more than anybody looks through.
+pub const RENDEZVOUS_RELAYS_MAX: usize = 8;
+/// Rendezvous keys of an hour and those beside it.
+pub const RENDEZVOUS_KEYS_MAX: usize = 3 * RendezvousSlot::COUNT as usize;
+/// Announcements that one lookup under a rendezvous key ends with: enough for who looks under several.
+pub const RELAYS_FOUND_MAX: usize = 8;
+/// Relays after which no further rendezvous keys are looked up: twice the places that a node wants.
+pub const RELAYS_ENOUGH: usize = 2 * PLACES_WANTED;
+/// Peers remembered as having been asked for relays lately: three a minute, for longer than each is left alone.
+pub const RELAYS_ASKED_MAX: usize = 64;
+/// Rendezvous keys looked up at a time.
+pub const RENDEZVOUS_LOOKUPS_MAX: usize = 3;

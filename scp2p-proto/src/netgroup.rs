@@ -1,4 +1,4 @@
-//! Which addresses are likely to be somebody's together.
+//! What an address says of where it is.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -24,5 +24,30 @@ pub(crate) fn subscriber(ip: IpAddr) -> IpAddr {
             let [a, b, c, d, ..] = ip.segments();
             Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
+    }
+}
+
+/// Who can dial an address, from few to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// Programs of the same host.
+    Host,
+    /// Those in the same private network.
+    Site,
+    /// Everybody, unless something is in between.
+    World,
+}
+
+/// However it is written: an IPv4 address within an IPv6 one is dialled as what it is.
+pub(crate) fn scope(ip: &IpAddr) -> Scope {
+    let ip = ip.to_canonical();
+    let is_local = match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    match (ip.is_loopback(), is_local) {
+        (true, _) => Scope::Host,
+        (false, true) => Scope::Site,
+        (false, false) => Scope::World,
     }
 }

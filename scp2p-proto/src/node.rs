@@ -105,7 +105,7 @@ impl Node {
             dht: Dht::new(&keys, rng("dht"), &saved, now),
             catalogs: Catalogs::new(&config, rng("catalogs"), &saved, now),
             transfers: Transfers::new(rng("transfers"), &saved, now),
-            relay: Relay::new(rng("relay")),
+            relay: Relay::new(rng),
             config,
             keys,
             acts: Acts::default(),
@@ -467,13 +467,13 @@ impl Node {
             Request::HeadAnnounce(announce) => {
                 self.catalogs.on_head_announce(cx, from, ticket, announce);
             }
-            // Nobody relays, so these are none that we serve.
-            Request::RelayRegister(_)
-            | Request::RelayConnect(_)
-            | Request::RelayStream(_)
-            | Request::ListRelays { .. } => {
+            // Nobody relays in this way, so these are none that we serve.
+            Request::RelayRegister(_) | Request::RelayConnect(_) | Request::RelayStream(_) => {
                 let error = RequestError::Unsupported(ticket.kind());
                 cx.refuse(ticket, alloc::string::ToString::to_string(&error));
+            }
+            Request::ListRelays { max_count } => {
+                self.relay.on_list_relays(cx, from, ticket, max_count);
             }
             Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
             Request::GetChunk { content, index } => {
@@ -616,6 +616,11 @@ impl Node {
             Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
             Wish::MoreRelays => self.peers.connect_relays(cx),
+            Wish::RelaysHeard(addrs) => self.peers.relays_heard(cx, addrs),
+            Wish::FindRelays => self.relay.find_relays(cx),
+            Wish::Announced(relay, network) => self.relay.on_announced(cx, *relay, network),
+            Wish::NamedRelays => self.peers.connect_named_relays(cx),
+            Wish::NamedRelay(relay) => self.relay.on_named(cx, relay),
             Wish::Serving(share) => self.catalogs.on_serving(cx, share),
         }
     }

@@ -10,7 +10,7 @@ use crate::command::GetWhat;
 use crate::cx::Tag;
 use crate::dht::Contact;
 use crate::id::{ContentId, DhtKey, LinkId, NodeKey, OpId, ShareId};
-use crate::record::{Manifest, Providers, ShareHead};
+use crate::record::{Manifest, Providers, RelayAnnouncement, ShareHead};
 use crate::storage::{FileRef, LocalPath};
 use crate::wire::{BootstrapAddr, PeerAddr};
 
@@ -75,6 +75,16 @@ pub(crate) enum Wish {
     Routes(Vec<NodeKey>),
     /// Peers: have a session with one or two more of the relays that are known.
     MoreRelays,
+    /// Peers: relays announced themselves at places to try. All are verified.
+    RelaysHeard(Vec<RelayAnnouncement>),
+    /// Relay: nobody is left to dial of the relays that Peers knows.
+    FindRelays,
+    /// Relay: a relay announced itself here, from this network.
+    Announced(Box<RelayAnnouncement>, [u8; 2]),
+    /// Peers: be connected with the relays that the user named.
+    NamedRelays,
+    /// Relay: the user named this peer as a relay to prefer.
+    NamedRelay(NodeKey),
     /// Catalogs: we serve (a part of) this subscribed share now; announce it.
     Serving(ShareId),
 }
@@ -99,6 +109,8 @@ pub(crate) enum Want {
     Manifest,
     /// All providers named by any of them.
     Providers,
+    /// Relays that announced themselves.
+    Relays,
 }
 
 /// What a lookup found.
@@ -112,6 +124,8 @@ pub(crate) enum Found {
     Heads(Vec<ShareHead>),
     Manifest(Box<Manifest>),
     Providers(Providers),
+    /// Verified, each of another relay.
+    Relays(Vec<RelayAnnouncement>),
 }
 
 /// How a peer behaved.

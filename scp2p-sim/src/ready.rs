@@ -4,13 +4,14 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "smoke",
     "churn50",
     "nat-matrix",
     "relays",
     "nat-mix",
     "false-relays",
+    "rendezvous",
     "partition-heal",
     "crash-storm",
     "update-propagation",
@@ -29,6 +30,7 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "relays" => relays(seed),
         "nat-mix" => nat_mix(seed),
         "false-relays" => false_relays(seed),
+        "rendezvous" => rendezvous(seed),
         "partition-heal" => partition_heal(seed),
         "crash-storm" => crash_storm(seed),
         "update-propagation" => update_propagation(seed),
@@ -153,6 +155,38 @@ fn false_relays(seed: u64) -> Scenario {
         made.host(number).bootstrap.extend(FALSE.map(name));
     }
     made.all_to_all(5, 3_000_000);
+    made.scenario
+}
+
+/// Hosts that nobody can dial, and a relay that none of them was told of: it announces itself, they look for one, and each
+/// gets what the other publishes.
+fn rendezvous(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 20, Span::secs(900), Span::secs(1500));
+    made.host(3).node.relay = true;
+    made.host(3).node.announce = true;
+    let strict = Dependence::AddressAndPort;
+    let walled = [4, 5];
+    for host in walled {
+        let edge = format!("e{host}");
+        made.scenario.edges.push(Edge {
+            name: edge.clone(),
+            behind: None,
+            mapping: Some(strict),
+            filtering: strict,
+            expiry: Span::secs(60),
+            inbound_refresh: false,
+            hairpin: false,
+        });
+        made.host(host).edge = Some(edge);
+        // So it dials nobody only to have more peers.
+        made.host(host).node.sessions_kept = Some(1);
+        made.host(host).start = Span::secs(60);
+        made.publish(240, host, 1, 20_000);
+    }
+    for [host, owner] in [walled, [5, 4]] {
+        made.follow(300, host, owner);
+        made.at(360, host, get(owner));
+    }
     made.scenario
 }
 

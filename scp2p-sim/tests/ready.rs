@@ -98,6 +98,15 @@ fn false_relays() {
     assert_eq!((report.downloads, report.download_ms.len()), (20, 20));
 }
 
+/// Who cannot be dialled finds a relay that it was not told of.
+#[test]
+fn rendezvous() {
+    let report = named("rendezvous");
+    assert_eq!((report.downloads, report.download_ms.len()), (2, 2));
+    let relayed = report.samples.last().map_or(0, |sample| sample.relayed);
+    assert_eq!(relayed, 2, "counted at both ends");
+}
+
 /// What was published in one half of a split network reaches the other half when the split is over.
 #[test]
 fn partition_heal() {

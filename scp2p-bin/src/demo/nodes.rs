@@ -19,11 +19,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a node may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Settings that the user made for nodes of their own.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     "SCP2P_DATA_DIR",
     "SCP2P_BIND_QUIC",
     "SCP2P_BIND_TCP",
     "SCP2P_BOOTSTRAP",
+    "SCP2P_RELAYS",
     "SCP2P_LOG",
 ];
 

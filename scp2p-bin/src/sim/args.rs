@@ -81,7 +81,7 @@ pub struct SimArgs {
     #[argh(switch)]
     pub no_faults: bool,
 
-    /// run this file, or a ready scenario: smoke, churn50, nat-matrix, relays, partition-heal, crash-storm, update-propagation, swarm, flash-crowd, villains, dht1000
+    /// run this file, or a ready scenario: smoke, churn50, nat-matrix, relays, rendezvous, partition-heal, crash-storm, update-propagation, swarm, flash-crowd, villains, dht1000
     #[argh(option, arg_name = "file")]
     pub scenario: Option<PathBuf>,
 

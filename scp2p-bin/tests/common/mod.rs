@@ -21,11 +21,12 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a node may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Settings that whoever runs the tests made for nodes of their own.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     "SCP2P_DATA_DIR",
     "SCP2P_BIND_QUIC",
     "SCP2P_BIND_TCP",
     "SCP2P_BOOTSTRAP",
+    "SCP2P_RELAYS",
     "SCP2P_LOG",
 ];
 

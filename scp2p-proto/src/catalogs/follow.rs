@@ -221,7 +221,7 @@ impl Catalogs {
         let (heads, is_answered) = match found {
             Found::Heads(heads) => (heads, true),
             Found::Nothing { asked } => (Vec::new(), asked > 0),
-            Found::Manifest(_) | Found::Providers(_) => (Vec::new(), false),
+            Found::Manifest(_) | Found::Providers(_) | Found::Relays(_) => (Vec::new(), false),
         };
         if is_answered {
             subscription.checked = Some(cx.now.unix);

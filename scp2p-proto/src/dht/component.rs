@@ -10,6 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::ledger::Ledger;
+use super::rendezvous::Rendezvous;
 use super::search::{Ask, Search, Then};
 use super::storing::Storing;
 use super::values::{Meta, Values};
@@ -84,7 +85,7 @@ enum Timer {
 pub(crate) struct Dht {
     own: NodeId,
     own_key: NodeKey,
-    rng: Rng,
+    pub(super) rng: Rng,
     table: RoutingTable,
     hubs: BTreeSet<NodeKey>,
     searches: BTreeMap<u64, Search>,
@@ -95,6 +96,7 @@ pub(crate) struct Dht {
     ledger: Ledger,
     pub(super) values: Values,
     pub(super) storing: Storing,
+    pub(super) rendezvous: Rendezvous,
 }
 
 /// A lookup that waits for its turn.
@@ -145,6 +147,7 @@ impl Dht {
             ledger: Ledger::default(),
             values,
             storing: Storing::default(),
+            rendezvous: Rendezvous::default(),
         }
     }
 
@@ -340,7 +343,7 @@ impl Dht {
 
     pub(crate) fn fill_status(&self, status: &mut Status) {
         status.contacts = self.table.len() as u32;
-        status.values = self.values.len() as u32;
+        status.values = (self.values.len() + self.rendezvous.len()) as u32;
     }
 
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
@@ -384,6 +387,7 @@ impl Dht {
     }
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
+        self.rendezvous.expire(cx.now.unix);
         for key in self.values.expire(cx.now.unix) {
             drop_rows(cx, &key);
         }
@@ -406,7 +410,10 @@ impl Dht {
     }
 
     fn search(&mut self, cx: &mut Cx<'_>, key: DhtKey, target: NodeId, then: Then) {
-        let is_here = || self.values.live(&key, cx.now.unix).is_some();
+        let is_here = || {
+            let is_announced = self.rendezvous.at(&key, cx.now.unix).next().is_some();
+            is_announced || self.values.live(&key, cx.now.unix).is_some()
+        };
         let is_vain = match then {
             Then::Tell(..) => !is_here(),
             Then::Store { .. } | Then::Provide(_) | Then::Refresh => true,
@@ -466,7 +473,10 @@ impl Dht {
         };
         self.next += 1;
         let id = self.next;
-        let search = Search::new(self.own, key, target, seeds, hubs, then, since);
+        let mut search = Search::new(self.own, key, target, seeds, hubs, then, since);
+        for announcement in self.rendezvous.at(&key, cx.now.unix) {
+            search.take_relay(announcement.clone(), cx.now.unix);
+        }
         self.searches.insert(id, search);
         if wants_value && self.values.live(&key, cx.now.unix).is_some() {
             let key = Bytes::copy_from_slice(&key.0);

@@ -6,6 +6,7 @@ mod ledger;
 mod lookup;
 mod provider_list;
 mod refresh;
+mod rendezvous;
 mod search;
 mod storing;
 mod table;

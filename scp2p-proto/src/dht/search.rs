@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use super::{Contact, Lookup, Next};
 use crate::cx::Tag;
 use crate::id::{DhtKey, NodeId, NodeKey};
-use crate::limits::{DHT_BUCKET_LEN, HEADS_FOUND_MAX, PEER_ADDRS_MAX};
-use crate::record::{Manifest, Providers, ShareHead, ValueKind};
+use crate::limits::{DHT_BUCKET_LEN, HEADS_FOUND_MAX, PEER_ADDRS_MAX, RELAYS_FOUND_MAX};
+use crate::record::{Manifest, Providers, RelayAnnouncement, ShareHead, ValueKind};
 use crate::time::{Time, UnixTime};
 use crate::view::{LookupKind, LookupView};
 use crate::wire::{PeerAddr, Request};
@@ -32,6 +32,7 @@ pub(super) struct Search {
     heads: Vec<ShareHead>,
     manifest: Option<Manifest>,
     providers: Option<Providers>,
+    relays: Vec<RelayAnnouncement>,
 }
 
 /// What a lookup is for.
@@ -65,6 +66,7 @@ impl Then {
             Then::Tell(Want::Head, _) => LookupKind::Head,
             Then::Tell(Want::Manifest, _) => LookupKind::Manifest,
             Then::Tell(Want::Providers, _) => LookupKind::Providers,
+            Then::Tell(Want::Relays, _) => LookupKind::Relays,
             Then::Provide(_) => LookupKind::Provide,
             Then::Store { .. } => LookupKind::Store,
             Then::Refresh => LookupKind::Refresh,
@@ -104,6 +106,7 @@ impl Search {
             heads: Vec::new(),
             manifest: None,
             providers: None,
+            relays: Vec::new(),
         }
     }
 
@@ -116,7 +119,7 @@ impl Search {
     }
 
     pub(super) fn next(&mut self, now: Time) -> Ask {
-        if self.manifest.is_some() {
+        if self.manifest.is_some() || self.relays.len() >= RELAYS_FOUND_MAX {
             return Ask::Done;
         }
         if let Some(hub) = self.hubs.pop() {
@@ -191,6 +194,16 @@ impl Search {
                     }
                 }
             },
+            ValueKind::Relay(found) => self.take_relay(*found, now),
+        }
+    }
+
+    /// Takes a relay's announcement if it is good and no other of it is known.
+    pub(super) fn take_relay(&mut self, found: RelayAnnouncement, now: UnixTime) {
+        let is_known = self.relays.iter().any(|known| known.relay == found.relay);
+        let is_full = self.relays.len() >= RELAYS_FOUND_MAX;
+        if !is_known && !is_full && found.verify(now).is_ok() {
+            self.relays.push(found);
         }
     }
 
@@ -216,6 +229,7 @@ impl Search {
             Then::Tell(Want::Head, _) => !self.heads.is_empty(),
             Then::Tell(Want::Manifest, _) => self.manifest.is_some(),
             Then::Tell(Want::Providers, _) => self.providers.is_some(),
+            Then::Tell(Want::Relays, _) => !self.relays.is_empty(),
             Then::Provide(_) => self.answers > 0,
             Then::Store { .. } | Then::Refresh => converged(),
         };
@@ -242,6 +256,8 @@ impl Search {
                 .manifest
                 .map_or(nothing, |manifest| Found::Manifest(manifest.into())),
             Want::Providers => self.providers.map_or(nothing, Found::Providers),
+            Want::Relays if self.relays.is_empty() => nothing,
+            Want::Relays => Found::Relays(self.relays),
         }
     }
 }
@@ -256,6 +272,7 @@ impl Search {
             self.provider_addrs().len(),
             PEER_ADDRS_MAX,
         );
+        broken.at_most("relays of a lookup", self.relays.len(), RELAYS_FOUND_MAX);
     }
 
     /// Queries without an answer.

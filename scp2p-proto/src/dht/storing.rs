@@ -13,11 +13,13 @@ use super::values::{Kind, Meta};
 use crate::cx::Cx;
 use crate::id::{ContentId, DhtKey, NodeKey, ShareKey};
 use crate::limits::{VALUE_MAX, VALUE_REQUESTS_MAX};
-use crate::record::{Providers, ShareHead, ValueKind, classify, providers_key};
+use crate::netgroup::netgroup;
+use crate::record::{Providers, RelayAnnouncement, ShareHead, ValueKind, classify, providers_key};
 use crate::session::Ticket;
 use crate::storage::{Load, Loaded, StoreError, Table};
 use crate::time::UnixTime;
-use crate::wire::{Answer, PeerAddr, StoreRecord};
+use crate::wire::{Answer, PeerAddr, Profile, StoreRecord};
+use crate::wish::Wish;
 
 /// Bounds of how long a value is kept, in seconds.
 const TTL_MIN: u64 = 60;
@@ -69,11 +71,14 @@ impl Dht {
     pub(crate) fn on_find_value(
         &mut self,
         cx: &mut Cx<'_>,
-        _from: NodeKey,
+        from: NodeKey,
         ticket: Ticket,
         key: DhtKey,
     ) {
         let peers = self.closest_addrs(&key.target());
+        if let Some(record) = self.announcement(cx, &from, &key) {
+            return cx.answer(ticket, found_answer(Some(record), peers));
+        }
         if self.values.live(&key, cx.now.unix).is_none() || self.storing.is_full() {
             let record = self.own_providers(cx, &key, None);
             return cx.answer(ticket, found_answer(record, peers));
@@ -135,7 +140,47 @@ impl Dht {
                     },
                 );
             }
+            ValueKind::Relay(announcement) => {
+                if let Err(error) = announcement.verify(cx.now.unix) {
+                    return cx.refuse(ticket, error.to_string());
+                }
+                self.keep_relay(cx, &from, record.key, *announcement);
+                cx.answer(ticket, Answer::Ack);
+            }
         }
+    }
+
+    /// Keeps a relay's announcement, which was verified.
+    fn keep_relay(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: &NodeKey,
+        key: DhtKey,
+        announcement: RelayAnnouncement,
+    ) {
+        let session = cx.roster.session(from);
+        let network = session.map_or([0; 2], |session| netgroup(session.remote.ip()));
+        let heard = announcement.clone();
+        if self
+            .rendezvous
+            .insert(key, announcement, network, cx.now.unix)
+        {
+            cx.wish(Wish::Announced(heard.into(), network));
+        }
+    }
+
+    /// One of the relays that announced themselves under this key.
+    fn announcement(&mut self, cx: &Cx<'_>, from: &NodeKey, key: &DhtKey) -> Option<StoreRecord> {
+        let session = cx.roster.session(from);
+        let profile = session.map_or(Profile::C, |session| session.profile);
+        let now = cx.now.unix;
+        let one = self.rendezvous.pick(key, profile, now, &mut self.rng)?;
+        Some(StoreRecord {
+            key: *key,
+            value: one.encode().into(),
+            ttl_secs: one.offer.expires_at.since(now).max(1),
+            signer: None,
+        })
     }
 
     /// Keeps a value of our own.
@@ -167,6 +212,10 @@ impl Dht {
                         stored,
                     },
                 );
+            }
+            Ok(ValueKind::Relay(announcement)) => {
+                let from = cx.keys.public();
+                self.keep_relay(cx, &from, key, *announcement);
             }
             Err(_) => {}
         }

@@ -90,6 +90,7 @@ fn check_value(data: &[u8]) {
         ValueKind::Head(head) => head_key(&head.share),
         ValueKind::Providers(providers) => providers_key(&providers.content),
         ValueKind::Manifest(manifest) => manifest_key(&manifest.id()),
+        ValueKind::Relay(announcement) => place_of(&announcement),
     };
     assert_eq!(place, from_kind);
 }
@@ -98,5 +99,13 @@ fn place(data: &[u8]) -> Option<DhtKey> {
     let head = ShareHead::decode(data).map(|head| head_key(&head.share));
     let providers = || Providers::decode(data).map(|list| providers_key(&list.content));
     let manifest = || Manifest::decode(data).map(|manifest| manifest_key(&manifest.id()));
-    head.or_else(|_| providers()).or_else(|_| manifest()).ok()
+    let relay = || RelayAnnouncement::decode(data).map(|it| place_of(&it));
+    let first = head.or_else(|_| providers()).or_else(|_| manifest());
+    first.or_else(|_| relay()).ok()
+}
+
+/// The first of the relay's places when it was announced.
+fn place_of(announcement: &RelayAnnouncement) -> DhtKey {
+    let [first, _] = announcement.places(RendezvousHour::of(announcement.offer.issued_at));
+    first
 }

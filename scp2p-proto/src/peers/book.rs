@@ -102,6 +102,16 @@ impl Book {
         is_new
     }
 
+    /// A peer announced at this time that it relays, at this address. True if it was not known to. What it said in a later
+    /// session goes before that.
+    pub(super) fn heard_of_relay(&mut self, key: NodeKey, addr: PeerAddr, at: UnixTime) -> bool {
+        self.heard_of(key, addr);
+        let record = self.entry(key);
+        let is_news = !record.relay && record.last_seen.is_none_or(|seen| seen < at);
+        record.relay |= is_news;
+        is_news
+    }
+
     /// The peer answered at this address.
     pub(super) fn reached(&mut self, key: NodeKey, addr: PeerAddr, now: UnixTime) {
         let record = self.entry(key);
@@ -154,6 +164,18 @@ impl Book {
 }
 
 impl Record {
+    /// Whether there may be a place at it: a deployed peer that relays gives none.
+    pub(super) fn may_relay(&self) -> bool {
+        self.relay && (self.ours || self.last_seen.is_none())
+    }
+
+    /// How much it is preferred to others, by what it did: twice as much if it was reached before.
+    pub(super) fn esteem(&self, now: UnixTime) -> u64 {
+        let score = self.score_at(now).saturating_sub(SCORE_SHUNNED).max(1);
+        let is_reached = self.addrs.iter().any(|known| known.reached.is_some());
+        u64::from(score.unsigned_abs()) * if is_reached { 2 } else { 1 }
+    }
+
     /// Forgets the oldest of the ways through relays if there are many: those change as relays come and go.
     fn make_room_for_route(&mut self) {
         let routes = |record: &Record| {
@@ -384,6 +406,33 @@ mod tests {
             .map(|known| known.addr.port)
             .collect();
         assert_eq!(ports, [3, 2, 1]);
+    }
+
+    #[test]
+    fn relays_that_were_reached_and_behaved_well_are_preferred() {
+        let [good, new, slow] = [1, 2, 3].map(|n| NodeKey([n; 32]));
+        let mut book = Book::default();
+        for relay in [good, new, slow] {
+            assert!(book.heard_of_relay(relay, addr(1, Transport::Quic), UnixTime(5)));
+            assert!(!book.heard_of_relay(relay, addr(2, Transport::Quic), UnixTime(5)));
+        }
+        book.reached(good, addr(1, Transport::Quic), UnixTime(5));
+        book.judge(good, Conduct::Good, UnixTime(5));
+        book.judge(slow, Conduct::Slow, UnixTime(5));
+        let esteem = |relay| book.peer(&relay).map(|record| record.esteem(UnixTime(5)));
+        assert!(esteem(good) > esteem(new) && esteem(new) > esteem(slow));
+    }
+
+    #[test]
+    fn what_a_peer_said_in_a_session_goes_before_what_it_announced_earlier() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.reached(key, addr(1, Transport::Quic), UnixTime(10));
+        assert!(!book.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(10)));
+        assert!(book.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(11)));
+        assert!(!book.entry(key).may_relay(), "a deployed peer");
+        book.entry(key).ours = true;
+        assert!(book.entry(key).may_relay());
     }
 
     #[test]

@@ -179,6 +179,9 @@ impl Peers {
             cx.put(Table::Pins, address.clone().into_bytes(), peer.0.to_vec());
             self.bootstraps.pins.insert(address, peer);
         }
+        if cx.config.relays.contains(&bootstrap.addr) {
+            cx.wish(Wish::NamedRelay(peer));
+        }
         if !cx.roster.is_ours(&peer) {
             cx.wish(Wish::Hub(peer));
         }

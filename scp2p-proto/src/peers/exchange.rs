@@ -1,7 +1,6 @@
 //! Peer exchange, greetings, pings: what keeps the book and the sessions fresh (SPECIFICATION §9).
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{
@@ -14,6 +13,7 @@ use crate::dht::Contact;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
+use crate::netgroup::{Scope, scope};
 use crate::planted::{self, Bug};
 use crate::session::{DialPlan, Session, Ticket};
 use crate::time::{Time, UnixTime};
@@ -273,22 +273,8 @@ fn wanted(config: &Config) -> usize {
 
 /// Nobody from outside may send us to loopback, or to a private network that we are not in ourselves.
 fn is_plausible(own: &[PeerAddr], addr: &PeerAddr) -> bool {
-    let own = |test: fn(&IpAddr) -> bool| own.iter().any(|own| test(&own.ip.to_canonical()));
-    let ip = addr.ip.to_canonical();
-    if ip.is_loopback() {
-        own(IpAddr::is_loopback)
-    } else if is_local(&ip) {
-        own(is_local)
-    } else {
-        true
-    }
-}
-
-fn is_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    let of = scope(&addr.ip);
+    of == Scope::World || own.iter().any(|own| scope(&own.ip) == of)
 }
 
 #[cfg(test)]

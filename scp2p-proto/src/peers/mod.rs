@@ -12,11 +12,11 @@ mod own;
 mod parting;
 mod punch;
 mod reach;
+mod relays;
 mod rests;
 mod view;
 mod why;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -46,10 +46,7 @@ use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
-use crate::wire::{
-    Answer, BootstrapAddr, CIRCUIT_SLOT, DialedBack, Listening, PeerAddr, Profile, RelayRoute,
-    Request,
-};
+use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
@@ -67,8 +64,6 @@ const SILENT: Duration = Duration::from_secs(15);
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
-/// Relays that are dialled at a time because more are wanted.
-const RELAYS_AT_ONCE: usize = 2;
 /// The first wait after a peer could not be reached; it doubles up to the other.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -283,38 +278,6 @@ impl Peers {
         self.ailing.note(relay, peer, now);
     }
 
-    /// Others find us at these relays, where we have reached them.
-    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
-        let own = cx.keys.public();
-        let records = relays.iter().filter_map(|relay| self.book.peer(relay));
-        let at = records.filter_map(|record| {
-            let known = record.dial_order();
-            let reached = known.into_iter().find(|known| known.reached.is_some());
-            reached.map(|known| known.addr.clone())
-        });
-        let routes = at.map(|relay| PeerAddr {
-            key: Some(own),
-            relay_via: Some(Box::new(RelayRoute {
-                relay: relay.clone(),
-                slot: CIRCUIT_SLOT,
-            })),
-            ..relay
-        });
-        self.own.set_routes(routes.collect());
-        self.show_own_addrs(cx);
-    }
-
-    /// Sees to sessions with relays that are known and not connected.
-    pub(crate) fn connect_relays(&mut self, cx: &mut Cx<'_>) {
-        let known = self.book.iter();
-        let relays = known.filter(|(key, record)| record.relay && !cx.roster.is_callable(key));
-        let mut relays: Vec<NodeKey> = relays.map(|(key, _)| *key).collect();
-        self.rng.shuffle(&mut relays);
-        for relay in relays.into_iter().take(RELAYS_AT_ONCE) {
-            self.connect(cx, relay);
-        }
-    }
-
     /// Sees to a session with whoever is at an address that somebody told.
     pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
         if !self.is_place_to_try(cx, &addr) || addr.key == Some(cx.keys.public()) {
@@ -406,12 +369,13 @@ impl Peers {
         self.back_off.remove(&peer);
         let record = self.book.entry(peer);
         let is_new_to_us = record.ours != ours && ours;
+        let capabilities = (session.capabilities.dht, session.capabilities.relay);
+        let is_changed = record.last_seen.is_some() && (record.dht, record.relay) != capabilities;
         record.ours |= ours;
-        record.dht = session.capabilities.dht;
-        record.relay = session.capabilities.relay;
+        (record.dht, record.relay) = capabilities;
         record.last_seen = Some(cx.now.unix);
-        if is_new_to_us {
-            // It must not be taken for a deployed peer after a restart.
+        if is_new_to_us || is_changed {
+            // It must not be taken for a deployed peer after a restart, nor be missed as a relay.
             self.save(cx, peer);
         }
         // Who was met half way is not to be reached there by others.

@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 use alloc::boxed::Box;
 use sha2::{Digest, Sha256};
 
-use super::{Manifest, Providers, ShareHead};
+use super::{Manifest, Providers, RelayAnnouncement, ShareHead};
 use crate::id::{ContentId, DhtKey, ManifestId, ShareId};
 use crate::limits::VALUE_MAX;
 use crate::wire::cbor::Reader;
@@ -49,6 +49,8 @@ pub enum ValueKind {
     Providers(Providers),
     /// A manifest that hashes to the id behind its key. Its signature is not checked.
     Manifest(Box<Manifest>),
+    /// A relay's word that it relays, which may lie under this key. Neither its time nor its signature is checked.
+    Relay(Box<RelayAnnouncement>),
 }
 
 /// Why a value is not kept in the DHT.
@@ -58,8 +60,7 @@ pub enum ValueError {
     TooLong(usize),
     /// It is a record, but its place is under another key.
     WrongKey,
-    /// It is a record of a kind that is not kept here: relay announcements and the records
-    /// of communities and keys.
+    /// It is a record of a kind that is not kept here: those of communities and keys.
     Unsupported,
     /// It is no record, or a broken one.
     Unrecognized,
@@ -84,35 +85,38 @@ pub fn classify(key: &DhtKey, value: &[u8]) -> Result<ValueKind, ValueError> {
     if value.len() > VALUE_MAX {
         return Err(ValueError::TooLong(value.len()));
     }
-    let (kind, place) = if let Ok(head) = ShareHead::decode(value) {
+    let (kind, belongs) = if let Ok(head) = ShareHead::decode(value) {
         let place = head_key(&head.share);
-        (ValueKind::Head(head), place)
+        (ValueKind::Head(head), place == *key)
     } else if let Ok(providers) = Providers::decode(value) {
         let place = providers_key(&providers.content);
-        (ValueKind::Providers(providers), place)
+        (ValueKind::Providers(providers), place == *key)
     } else if let Ok(manifest) = Manifest::decode(value) {
         let place = manifest_key(&manifest.id());
-        (ValueKind::Manifest(Box::new(manifest)), place)
+        (ValueKind::Manifest(Box::new(manifest)), place == *key)
+    } else if let Ok(announcement) = RelayAnnouncement::decode(value) {
+        let belongs = announcement.belongs_at(key);
+        (ValueKind::Relay(Box::new(announcement)), belongs)
     } else if is_unsupported(value) {
         return Err(ValueError::Unsupported);
     } else {
         return Err(ValueError::Unrecognized);
     };
-    if place == *key {
+    if belongs {
         Ok(kind)
     } else {
         Err(ValueError::WrongKey)
     }
 }
 
-/// Whether the value is a tagged record, a relay announcement or a list of community members.
+/// Whether the value is a tagged record or a list of community members.
 fn is_unsupported(value: &[u8]) -> bool {
     if value.first().is_some_and(|tag| TAGS.contains(tag)) {
         return true;
     }
     let mut known = false;
     let read = Reader::new(value).text_map(|name, r| {
-        known |= matches!(name, "relay_pubkey" | "community_share_id");
+        known |= name == "community_share_id";
         r.skip()
     });
     read.is_ok() && known

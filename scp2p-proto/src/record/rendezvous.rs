@@ -20,10 +20,24 @@ impl RendezvousHour {
         RendezvousHour(time.0 / HOUR_SECS)
     }
 
+    /// The one before.
+    pub fn before(self) -> RendezvousHour {
+        RendezvousHour(self.0.saturating_sub(1))
+    }
+
+    /// The first second after it.
+    pub fn ends(self) -> UnixTime {
+        UnixTime(self.0.saturating_add(1).saturating_mul(HOUR_SECS))
+    }
+
     /// The hour before, this one and the next: clocks differ, so an announcement may lie where its maker is in
     /// another hour.
     pub fn around(self) -> [RendezvousHour; 3] {
-        [self.0.saturating_sub(1), self.0, self.0.saturating_add(1)].map(RendezvousHour)
+        [
+            self.before(),
+            self,
+            RendezvousHour(self.0.saturating_add(1)),
+        ]
     }
 }
 

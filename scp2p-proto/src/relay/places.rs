@@ -1,20 +1,20 @@
 //! Where others can ask for this node: its places at relays, while nobody can dial it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Tag;
 use crate::cx::{CallError, Cx};
 use crate::id::NodeKey;
-use crate::limits::{PLACES_WANTED, RELAYS_REFUSING_MAX};
+use crate::limits::{BOOTSTRAPS_MAX, PLACES_WANTED, RELAYS_REFUSING_MAX};
 use crate::lru::Lru;
 use crate::netgroup::netgroup;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::time::Time;
 use crate::wire::{Answer, Request};
-use crate::wish::Wish;
+use crate::wish::{Conduct, Wish};
 
 /// How long a relay has to answer.
 const RESERVE_TIME: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ pub(super) struct Places {
     is_direct: Option<bool>,
     places: BTreeMap<NodeKey, Place>,
     refusing: Lru<NodeKey, Time>,
+    /// Relays that the user prefers.
+    named: BTreeSet<NodeKey>,
     next: Option<Time>,
     pause: Duration,
 }
@@ -56,6 +58,7 @@ impl Places {
             is_direct: None,
             places: BTreeMap::new(),
             refusing: Lru::new(RELAYS_REFUSING_MAX),
+            named: BTreeSet::new(),
             next: None,
             pause: LOOK_MIN,
         }
@@ -78,6 +81,17 @@ impl Places {
         } else {
             self.pause = LOOK_MIN;
             self.next = Some(cx.now.mono);
+            cx.wish(Wish::NamedRelays);
+        }
+    }
+
+    /// The user prefers this relay, which is connected.
+    pub(super) fn on_named(&mut self, cx: &mut Cx<'_>, relay: NodeKey) {
+        if self.named.len() < BOOTSTRAPS_MAX {
+            self.named.insert(relay);
+        }
+        if self.is_direct == Some(false) {
+            self.next = Some(cx.now.mono);
         }
     }
 
@@ -90,13 +104,15 @@ impl Places {
 
     pub(super) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         if self.places.remove(&peer).is_some() {
+            cx.wish(Wish::Judge(peer, Conduct::Slow));
             self.pause = LOOK_MIN;
             self.next = Some(cx.now.mono);
             self.show(cx);
         }
     }
 
-    fn is_lacking(&self) -> bool {
+    /// Whether more places are wanted.
+    pub(super) fn is_lacking(&self) -> bool {
         self.is_direct == Some(false) && self.places.len() < PLACES_WANTED
     }
 
@@ -123,6 +139,7 @@ impl Places {
                 true
             }
         });
+        is_changed |= self.make_room(cx);
         if is_changed {
             self.show(cx);
         }
@@ -156,15 +173,35 @@ impl Places {
         held.min()
     }
 
-    /// Relays among the connected peers, of different networks where there are.
+    /// A place elsewhere is given up for one at a relay that the user prefers.
+    fn make_room(&mut self, cx: &Cx<'_>) -> bool {
+        let is_full = self.is_direct == Some(false) && self.places.len() >= PLACES_WANTED;
+        let is_waiting =
+            |relay: &NodeKey| !self.places.contains_key(relay) && self.is_open(cx, relay);
+        if !is_full || !self.named.iter().any(is_waiting) {
+            return false;
+        }
+        let other = self
+            .places
+            .keys()
+            .find(|relay| !self.named.contains(*relay));
+        let other = other.copied();
+        other.and_then(|relay| self.places.remove(&relay)).is_some()
+    }
+
+    /// Whether a relay can be asked for a place.
+    fn is_open(&self, cx: &Cx<'_>, relay: &NodeKey) -> bool {
+        let until = self.refusing.peek(relay);
+        let is_resting = until.is_some_and(|until| *until > cx.now.mono);
+        !is_resting && relay_session(cx, relay).is_some()
+    }
+
+    /// Relays among the connected peers, those that the user prefers first, of different networks where there are.
     fn choose(&mut self, cx: &Cx<'_>) -> Vec<NodeKey> {
-        let now = cx.now.mono;
-        let is_resting =
-            |relay: &NodeKey| self.refusing.peek(relay).is_some_and(|until| *until > now);
         let mut others: Vec<(NodeKey, [u8; 2])> = cx
             .roster
             .iter()
-            .filter(|(peer, _)| !self.places.contains_key(*peer) && !is_resting(peer))
+            .filter(|(peer, _)| !self.places.contains_key(*peer) && self.is_open(cx, peer))
             .filter_map(|(peer, _)| Some((*peer, network(relay_session(cx, peer)?))))
             .collect();
         self.rng.shuffle(&mut others);
@@ -175,8 +212,9 @@ impl Places {
         let mut chosen = Vec::new();
         let lacking = PLACES_WANTED.saturating_sub(self.places.len());
         while chosen.len() < lacking && !others.is_empty() {
-            let other = others.iter().position(|(_, of)| !networks.contains(of));
-            let (relay, network) = others.swap_remove(other.unwrap_or(0));
+            let named = others.iter().position(|(key, _)| self.named.contains(key));
+            let other = || others.iter().position(|(_, of)| !networks.contains(of));
+            let (relay, network) = others.swap_remove(named.or_else(other).unwrap_or(0));
             networks.push(network);
             chosen.push(relay);
         }
@@ -206,11 +244,14 @@ impl Places {
                 if is_new {
                     self.pause = LOOK_MIN;
                     self.show(cx);
+                } else {
+                    cx.wish(Wish::Judge(relay, Conduct::Good));
                 }
             }
             Ok(_) | Err(_) => {
                 self.places.remove(&relay);
                 self.refusing.insert(relay, now + REFUSED_FOR);
+                cx.wish(Wish::Judge(relay, Conduct::Slow));
                 self.show(cx);
                 self.next = Some(now);
             }
@@ -229,6 +270,21 @@ impl Places {
         held.sort_unstable();
         let relays = held.into_iter().map(|(_, relay)| relay).collect();
         cx.wish(Wish::Routes(relays));
+    }
+
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        broken.at_most("places", self.places.len(), PLACES_WANTED);
+        broken.at_most(
+            "relays that the user named",
+            self.named.len(),
+            BOOTSTRAPS_MAX,
+        );
+        self.refusing.check("relays that gave no place", broken);
+        broken.unless(
+            self.is_direct == Some(false) || self.places.is_empty(),
+            || "a node that others can dial has places".into(),
+        );
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

@@ -87,6 +87,8 @@ pub enum LookupKind {
     Providers,
     /// The providers of a content, to be named among them (FIND_VALUE); found if anybody answered.
     Provide,
+    /// Relays that announced themselves (FIND_VALUE).
+    Relays,
     /// The nodes to store a value at (FIND_NODE).
     Store,
     /// The nodes around a target, to get to know them (FIND_NODE).
@@ -100,6 +102,7 @@ impl LookupKind {
             LookupKind::Head
             | LookupKind::Manifest
             | LookupKind::Providers
+            | LookupKind::Relays
             | LookupKind::Provide => true,
             LookupKind::Store | LookupKind::Refresh => false,
         }

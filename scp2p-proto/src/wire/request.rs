@@ -213,12 +213,10 @@ impl Request {
             | Request::DialBack(_)
             | Request::Punch(_)
             | Request::Watch(_)
+            | Request::ListRelays { .. }
             | Request::Reserve => true,
             // No node relays in this way, so these are refused and of no use to anybody.
-            Request::RelayRegister(_)
-            | Request::RelayConnect(_)
-            | Request::RelayStream(_)
-            | Request::ListRelays { .. } => true,
+            Request::RelayRegister(_) | Request::RelayConnect(_) | Request::RelayStream(_) => true,
             // Whoever was asked to part is not asked again soon.
             Request::Part
             | Request::FindNode(_)

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use scp2p_proto::id::{ContentId, LinkId};
+use scp2p_proto::id::{ContentId, DhtKey, LinkId};
 use scp2p_proto::io::{Dial, Frame, Input, Lane, LinkEvent, Output};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{CHUNK_LEN, FRAME_MAX};
+use scp2p_proto::record::RelayAnnouncement;
 use scp2p_proto::time::Now;
 use scp2p_proto::wire::{
-    Answer, Capabilities, ChunkHashes, Envelope, FrameReader, Hello, HelloFields, PeerAddr,
-    Profile, Request,
+    Answer, Capabilities, ChunkHashes, Envelope, FoundValue, FrameReader, Hello, HelloFields,
+    PeerAddr, Profile, Request, StoreRecord,
 };
 
 /// What it serves, honestly or not.
@@ -28,12 +29,18 @@ pub struct Deployed {
     pub reads: bool,
     /// What it was answered, by the number of its request.
     pub answers: BTreeMap<u32, Result<Answer, String>>,
+    /// DHT values that it keeps, if it does.
+    pub values: Option<BTreeMap<DhtKey, StoreRecord>>,
+    /// The profile in which it dials, and in which it verifies what relays say.
+    pub profile: Profile,
     /// Whom it names when it is asked for peers.
     pub named: Vec<PeerAddr>,
     /// Requests that came over sessions which it opened itself; it leaves them.
     pub unanswered: u32,
     /// Requests that it answered.
     pub answered: u32,
+    /// Values that it was given to store, those that it refused too.
+    pub stores: u32,
     asked: Vec<u16>,
     links: BTreeMap<LinkId, (FrameReader, u32)>,
     /// Sessions that it opened.
@@ -50,9 +57,12 @@ impl Deployed {
             chunks: 0,
             reads: true,
             answers: BTreeMap::new(),
+            values: None,
+            profile: Profile::C,
             named: Vec::new(),
             unanswered: 0,
             answered: 0,
+            stores: 0,
             asked: Vec::new(),
             links: BTreeMap::new(),
             dialled: BTreeSet::new(),
@@ -96,7 +106,7 @@ impl Deployed {
             LinkEvent::Dialed(_) => {
                 self.links.insert(link, (FrameReader::new(FRAME_MAX), 0));
                 out.push(Output::Grant(link, Lane::Control, u32::MAX));
-                let hello = self.sign(now, Profile::C, None);
+                let hello = self.sign(now, self.profile, None);
                 out.push(Output::Send(link, Lane::Control, hello));
             }
             LinkEvent::Bytes(_, bytes) => {
@@ -111,12 +121,13 @@ impl Deployed {
                     *frames += 1;
                     let answer = match *frames {
                         1 => Some(self.hello(now, &body)),
-                        _ if self.dialled.contains(&link) => {
-                            self.unanswered += 1;
-                            None
+                        2 if !self.dialled.contains(&link) => None,
+                        _ => {
+                            let envelope = Envelope::decode(&body).expect("an envelope");
+                            let is_left = self.dialled.contains(&link) && !envelope.is_response();
+                            self.unanswered += u32::from(is_left);
+                            (!is_left).then(|| self.answer(&envelope)).flatten()
                         }
-                        2 => None,
-                        _ => self.answer(&Envelope::decode(&body).expect("an envelope")),
                     };
                     out.extend(answer.map(|frame| Output::Send(link, Lane::Control, frame)));
                 }
@@ -186,6 +197,24 @@ impl Deployed {
                         data: Bytes::copy_from_slice(chunk),
                     })
                 })
+            }
+            Ok(Request::Store(record)) if self.values.is_some() => {
+                self.stores += 1;
+                let relay = RelayAnnouncement::decode(&record.value);
+                if relay.is_ok_and(|relay| !relay.suits(self.profile)) {
+                    return Some(Answer::error_frame(kind, id, "signature error"));
+                }
+                self.values.iter_mut().for_each(|values| {
+                    values.insert(record.key, record.clone());
+                });
+                Some(Answer::Ack)
+            }
+            Ok(Request::FindValue(key)) if self.values.is_some() => {
+                let values = self.values.as_ref();
+                Some(Answer::Found(FoundValue {
+                    record: values.and_then(|values| values.get(&key).cloned()),
+                    peers: self.named.clone(),
+                }))
             }
             Ok(Request::PexOffer(_) | Request::HaveContent(_) | Request::Store(_)) => {
                 Some(Answer::Ack)

@@ -14,7 +14,7 @@ use scp2p_proto::limits::{
 };
 use scp2p_proto::record::{
     BandwidthClass, RelayAnnouncement, RelayAnnouncementError, RelayCapacity, RelayOffer,
-    RendezvousHour, RendezvousSlot, rendezvous_key,
+    RendezvousHour, RendezvousSlot, ValueError, ValueKind, classify, rendezvous_key,
 };
 use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{Capabilities, DecodeError, PeerAddr, Profile, RelayRoute};
@@ -171,6 +171,10 @@ proptest! {
             let places = announcement.places(hour);
             for key in places {
                 prop_assert_eq!(announcement.belongs_at(&key), belongs);
+                let verdict = classify(&key, &announcement.encode());
+                let kind = ValueKind::Relay(Box::new(announcement.clone()));
+                let expected = if belongs { Ok(kind) } else { Err(ValueError::WrongKey) };
+                prop_assert_eq!(verdict, expected);
             }
             let slots = RendezvousSlot::all().map(|slot| rendezvous_key(hour, slot));
             let taken = slots.filter(|key| places.contains(key)).count();

@@ -160,6 +160,7 @@ impl Made<'_, '_> {
             host.bootstrap = hubs.map(|hub| format!("n{hub}")).collect();
             if number < HUBS {
                 host.node.relay = self.options.nat != NatMix::Open && self.choices.percent(70);
+                host.node.announce = host.node.relay;
             } else {
                 host.edge = self.edge(number);
                 host.start = Span::millis(self.choices.below(60_000));

@@ -150,6 +150,9 @@ pub struct NodeSettings {
     /// Whether it relays for others.
     #[serde(skip_serializing_if = "is_default")]
     pub relay: bool,
+    /// Whether it announces itself as a relay, if it is one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub announce: bool,
     /// Whether QUIC is off.
     #[serde(skip_serializing_if = "is_default")]
     pub no_quic: bool,

@@ -167,24 +167,31 @@ fn node() -> impl Strategy<Value = NodeSettings> {
     let interval = || option::of(span(1_000_000, LENGTH_MAX));
     let number = |least: u32| option::of(least..);
     let numbers = (number(0), number(1), number(1), number(0));
-    (interval(), interval(), numbers, (any::<bool>(), 0..3_u8)).prop_map(
-        |(
-            poll_interval,
-            republish_interval,
-            (items, uploads, files, sessions_kept),
-            (relay, transports),
-        )| NodeSettings {
-            poll_interval,
-            republish_interval,
-            item_records_max: items,
-            uploads_per_peer_max: uploads,
-            files_at_once_max: files,
-            sessions_kept,
-            relay,
-            no_quic: transports == 1,
-            no_tcp: transports == 2,
-        },
+    (
+        interval(),
+        interval(),
+        numbers,
+        (any::<[bool; 2]>(), 0..3_u8),
     )
+        .prop_map(
+            |(
+                poll_interval,
+                republish_interval,
+                (items, uploads, files, sessions_kept),
+                ([relay, announce], transports),
+            )| NodeSettings {
+                poll_interval,
+                republish_interval,
+                item_records_max: items,
+                uploads_per_peer_max: uploads,
+                files_at_once_max: files,
+                sessions_kept,
+                relay,
+                announce,
+                no_quic: transports == 1,
+                no_tcp: transports == 2,
+            },
+        )
 }
 
 fn event(hosts: usize, edges: usize, length: Span) -> impl Strategy<Value = Event> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use scp2p_proto::command::{CommandError, Reply};
-use scp2p_proto::config::{Config, RelayLimits};
+use scp2p_proto::config::{Announcing, Config, RelayLimits};
 use scp2p_proto::id::{DownloadId, OpId, ShareId};
 use scp2p_proto::io::{Input, Output, Transport};
 use scp2p_proto::keys::Keys;
@@ -160,6 +160,7 @@ impl Host {
             });
             config.capabilities.relay = true;
         }
+        config.announcing = settings.announce.then(Announcing::default);
         config
     }
 

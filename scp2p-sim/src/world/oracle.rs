@@ -290,6 +290,8 @@ impl World<'_> {
                         let known = self.oracle.known.get(&lookup.key);
                         known.is_none_or(|known| *known > since)
                     }
+                    // Whether any relay announced itself is not known.
+                    LookupKind::Relays => true,
                     LookupKind::Manifest
                     | LookupKind::Provide
                     | LookupKind::Store

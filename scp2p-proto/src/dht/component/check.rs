@@ -67,6 +67,7 @@ impl Dht {
         let unknown = sent.keys().filter(|id| !self.sendings.contains_key(id));
         broken.at_most("stores sent for nothing", unknown.count(), 0);
         self.values.check(broken);
+        self.rendezvous.check(broken);
         let kept: BTreeSet<u64> = kept.into_keys().collect();
         self.storing.check(&kept, broken);
         let open = self.searches.len() + self.waiting.len();

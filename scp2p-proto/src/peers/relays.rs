@@ -1,0 +1,94 @@
+//! Relays: those to have a place at, and where others find us through them (SPECIFICATION §11.1).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Peers;
+use super::dials::Goal;
+use crate::cx::Cx;
+use crate::id::NodeKey;
+use crate::record::RelayAnnouncement;
+use crate::wire::{CIRCUIT_SLOT, PeerAddr, RelayRoute};
+use crate::wish::Wish;
+
+/// Relays that are dialled at a time because more are wanted.
+const RELAYS_AT_ONCE: usize = 2;
+
+impl Peers {
+    /// Others find us at these relays, where we have reached them.
+    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
+        let own = cx.keys.public();
+        let records = relays.iter().filter_map(|relay| self.book.peer(relay));
+        let at = records.filter_map(|record| {
+            let known = record.dial_order();
+            let reached = known.into_iter().find(|known| known.reached.is_some());
+            reached.map(|known| known.addr.clone())
+        });
+        let routes = at.map(|relay| PeerAddr {
+            key: Some(own),
+            relay_via: Some(Box::new(RelayRoute {
+                relay: relay.clone(),
+                slot: CIRCUIT_SLOT,
+            })),
+            ..relay
+        });
+        self.own.set_routes(routes.collect());
+        self.show_own_addrs(cx);
+    }
+
+    /// Sees to sessions with the relays that the user named, from now on.
+    pub(crate) fn connect_named_relays(&mut self, cx: &mut Cx<'_>) {
+        for addr in &cx.config.relays {
+            self.add_bootstrap(cx, addr.clone());
+        }
+    }
+
+    /// Sees to sessions with relays that are known, at random and rather with those that behaved well and were reached
+    /// before. If there is none to dial, more are to be found.
+    pub(crate) fn connect_relays(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.unix;
+        let known = self.book.iter();
+        let relays =
+            known.filter(|(key, record)| record.may_relay() && !cx.roster.is_callable(key));
+        let mut relays: Vec<(u64, NodeKey)> = relays
+            .map(|(key, record)| (record.esteem(now), *key))
+            .collect();
+        for (esteem, _) in &mut relays {
+            *esteem = self.rng.below(*esteem);
+        }
+        relays.sort_unstable_by(|one, other| other.cmp(one));
+        let goals = || relays.iter().map(|(_, relay)| (Goal::Peer(*relay), *relay));
+        let mut under_way = goals()
+            .filter(|(goal, _)| self.dials.is_under_way(goal))
+            .count();
+        for (goal, relay) in goals() {
+            if under_way >= RELAYS_AT_ONCE {
+                break;
+            }
+            if !self.dials.is_under_way(&goal) && self.begin(cx, &goal, relay).is_ok() {
+                under_way += 1;
+            }
+        }
+        if under_way == 0 {
+            cx.wish(Wish::FindRelays);
+        }
+    }
+
+    /// Relays announced themselves. If one of them was not known as one, it is tried.
+    pub(crate) fn relays_heard(&mut self, cx: &mut Cx<'_>, relays: Vec<RelayAnnouncement>) {
+        let own = cx.keys.public();
+        let mut is_news = false;
+        for RelayAnnouncement { relay, offer, .. } in relays {
+            let key = Some(relay);
+            let places = offer.addrs.into_iter().map(|addr| PeerAddr { key, ..addr });
+            for addr in places.filter(|_| relay != own) {
+                if self.is_place_to_try(cx, &addr) {
+                    is_news |= self.book.heard_of_relay(relay, addr, offer.issued_at);
+                }
+            }
+        }
+        if is_news {
+            self.connect_relays(cx);
+        }
+    }
+}
