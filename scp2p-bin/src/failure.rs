@@ -10,6 +10,7 @@ use crate::api::{ApiError, ClientError, ErrorBody, ServerError};
 use crate::demo::DemoError;
 use crate::dirs::DataDirError;
 use crate::output;
+use crate::relay::InstallError;
 use crate::resolve::ResolveError;
 use crate::settings::SettingError;
 use crate::sim::SimError;
@@ -46,6 +47,8 @@ pub enum Failure {
     Start(Box<StartError>),
     /// There is no control socket.
     Server(ServerError),
+    /// No service was made or removed.
+    Install(InstallError),
     /// Health and counters cannot be served at this address.
     Metrics(SocketAddr, io::Error),
     /// A file cannot be used.
@@ -86,6 +89,8 @@ pub enum Misuse {
     NoQuery,
     /// A search result limit out of range.
     Limit(u32),
+    /// A data directory for a service that has its own.
+    DataDirOfService,
     /// Settings of a relay before a command that starts none.
     SettingsOfRunning(&'static str),
     /// A path that is not UTF-8, which catalogs are.
@@ -127,6 +132,7 @@ impl Failure {
             )
             | Failure::DataDir(_)
             | Failure::Server(_)
+            | Failure::Install(_)
             | Failure::Metrics(..)
             | Failure::File(..)
             | Failure::System(..)
@@ -182,6 +188,7 @@ impl Failure {
                 StartError::Io { .. } | StartError::System { .. } => "system",
             },
             Failure::Server(_) => "control_socket",
+            Failure::Install(_) => "install",
             Failure::Metrics(..) => "metrics",
             Failure::File(..) | Failure::System(..) => "system",
             Failure::Download { .. } => "download_failed",
@@ -206,6 +213,7 @@ impl fmt::Display for Failure {
             Failure::DataDir(error) => error.fmt(f),
             Failure::Start(error) => error.fmt(f),
             Failure::Server(error) => error.fmt(f),
+            Failure::Install(error) => error.fmt(f),
             Failure::Metrics(address, error) => {
                 write!(
                     f,
@@ -248,6 +256,9 @@ impl fmt::Display for Misuse {
             Misuse::PublicAndPrivate => f.write_str("a share is either --public or --private"),
             Misuse::NoQuery => f.write_str("name the words to search for: scp2p search WORD..."),
             Misuse::Limit(limit) => write!(f, "--limit: {limit} is not from 1 to 200"),
+            Misuse::DataDirOfService => {
+                f.write_str("--data-dir: the service keeps its data in /var/lib/scp2p-relay")
+            }
             Misuse::SettingsOfRunning(command) => write!(
                 f,
                 "`scp2p relay {command}` starts no relay and takes no settings of one"

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -305,4 +305,85 @@ fn a_node_that_relays_for_nobody_says_so() {
     assert_eq!(node.cli(&["relay", "circuits"])["limits"], Value::Null);
     let list = stdout(&node.try_cli(&["relay", "circuits"]));
     assert!(list.contains("relays for nobody"), "{list}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_is_installed_with_the_settings_given_and_nothing_is_overwritten() {
+    let root = tempfile::tempdir().expect("a folder");
+    let below = |place: &str| root.path().join(place);
+    let install = |command: &str, args: &[&str]| {
+        let mut tool = scp2p();
+        tool.args(["relay", command]).args(args);
+        finish(
+            tool.env("SCP2P_MAX_PLACES", "40")
+                .arg("--root")
+                .arg(root.path()),
+        )
+    };
+    let given = [
+        "--max-tunnels",
+        "5",
+        "-b",
+        "a.example:7001",
+        "-b",
+        "b.example:7001",
+    ];
+    let planned = install("install", &[&given[..], &["--dry-run"]].concat());
+    assert!(planned.status.success(), "{planned:?}");
+    assert!(
+        stdout(&planned).contains("\nmax_tunnels = \"5\"\n"),
+        "{planned:?}"
+    );
+    assert!(!below("etc").exists());
+
+    let output = install("install", &given);
+    assert!(output.status.success(), "{output:?}");
+    let unit = fs::read_to_string(below("etc/systemd/system/scp2p-relay.service")).expect("a unit");
+    let program = scp2p().get_program().to_str().expect("UTF-8").to_owned();
+    for line in [
+        &*format!(
+            "ExecStart={program} relay --config /etc/scp2p/relay.toml --data-dir ${{STATE_DIRECTORY}}"
+        ),
+        "DynamicUser=yes",
+        "NoNewPrivileges=yes",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ] {
+        assert!(unit.lines().any(|found| found == line), "{line}\n{unit}");
+    }
+    let config = below("etc/scp2p/relay.toml");
+    starts_with_limits(&config);
+
+    fs::write(&config, "# mine\n").expect("written");
+    let again = install("install", &given);
+    assert!(again.status.success(), "{again:?}");
+    assert!(stdout(&again).contains("is not in it"), "{again:?}");
+    assert_eq!(fs::read_to_string(&config).expect("kept"), "# mine\n");
+
+    let place = below("etc/systemd/system/scp2p-relay.service");
+    fs::write(&place, "[Unit]\n").expect("written");
+    let other = install("install", &given);
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    assert_eq!(fs::read_to_string(&place).expect("kept"), "[Unit]\n");
+
+    let wrong = install("install", &["--max-tunnels", "many"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+
+    let gone = finish(
+        scp2p()
+            .args(["relay", "uninstall", "--root"])
+            .arg(root.path()),
+    );
+    assert!(gone.status.success(), "{gone:?}");
+    assert!(!place.exists());
+    assert!(config.exists());
+    assert!(stdout(&gone).contains("etc/scp2p/relay.toml"), "{gone:?}");
+}
+
+/// Whether a relay starts with the file that was installed, and has its limits.
+fn starts_with_limits(config: &Path) {
+    let relay = Relay::start(&fs::read_to_string(config).expect("a file"), &[]);
+    let limits = &relay.look()["limits"];
+    assert_eq!(limits["max_tunnels"], 5);
+    assert_eq!(limits["max_places"], 40);
 }

@@ -182,7 +182,7 @@ macro_rules! command_args {
 
 mod node;
 
-pub use node::{NodeArgs, RelayArgs, RelayCommand};
+pub use node::{NodeArgs, RelayArgs, RelayCommand, RelayInstallArgs, RelayUninstallArgs};
 
 /// Show the whole job with real nodes on this machine: publish, subscribe, search, download, and a
 /// new revision that arrives by itself; every byte is verified.

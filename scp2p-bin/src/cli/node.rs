@@ -275,6 +275,7 @@ impl RelayArgs {
                     json: of_list.json || own.json,
                 }
             }
+            Some(RelayCommand::Install(_) | RelayCommand::Uninstall(_)) => own,
         }
     }
 
@@ -293,12 +294,47 @@ impl RelayArgs {
 /// What to do with a relay.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum RelayCommand {
     /// `scp2p relay circuits`
     Circuits(RelayCircuitsArgs),
+    /// `scp2p relay install`
+    Install(RelayInstallArgs),
+    /// `scp2p relay uninstall`
+    Uninstall(RelayUninstallArgs),
 }
 
 command_args! {
     /// List who has a place at the relay and whose circuits pass.
     RelayCircuitsArgs = "circuits" {}
+}
+
+relay_args! {
+    /// Make a relay a service of systemd: write its unit, and a settings file with what is given here and in the environment
+    /// if there is none. Starts nothing. Needs root.
+    RelayInstallArgs = "install" {
+        /// print what would be written
+        #[argh(switch)]
+        pub dry_run: bool,
+
+        /// write below this directory instead of /
+        #[argh(option, arg_name = "dir")]
+        pub root: Option<PathBuf>,
+    }
+}
+
+impl RelayInstallArgs {
+    /// What they say about settings.
+    pub fn flags(&self) -> Flags {
+        self.relay_flags()
+    }
+}
+
+/// Remove the service that `scp2p relay install` made. Settings and data stay. Needs root.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "uninstall", help_triggers("-h", "--help"))]
+pub struct RelayUninstallArgs {
+    /// remove below this directory instead of /
+    #[argh(option, arg_name = "dir")]
+    pub root: Option<PathBuf>,
 }

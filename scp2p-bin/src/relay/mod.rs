@@ -1,5 +1,7 @@
 //! `scp2p relay`: a node that relays, and what an operator asks of it.
 
+mod install;
+
 use crate::api::Client;
 use crate::cli::{RelayArgs, RelayCommand};
 use crate::commands::Session;
@@ -7,6 +9,8 @@ use crate::failure::{Failure, Misuse};
 use crate::node::{self, Run};
 use crate::output;
 use crate::settings::Role;
+
+pub use install::InstallError;
 
 /// Runs a relay until it is told to stop, or does with it what a further command says.
 ///
@@ -31,6 +35,16 @@ pub async fn run(args: &RelayArgs) -> Result<(), Failure> {
             starts_none("circuits")?;
             let session = Session::new(&args.common())?;
             session.show(Client::relay, output::relay).await
+        }
+        Some(RelayCommand::Install(install)) => {
+            if args.data_dir.is_some() {
+                return Err(Misuse::DataDirOfService.into());
+            }
+            install::install(install, install.flags().or(args.flags()))
+        }
+        Some(RelayCommand::Uninstall(uninstall)) => {
+            starts_none("uninstall")?;
+            install::uninstall(uninstall)
         }
     }
 }
