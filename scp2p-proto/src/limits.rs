@@ -36,6 +36,8 @@ pub const DIAL_BACKS_MAX: usize = 16;
 pub const DIAL_BACK_PAUSES_MAX: usize = 1024;
 /// Places at relays that a node has which nobody can dial: with one dead and one busy there is still one.
 pub const PLACES_WANTED: usize = 3;
+/// Circuits remembered for having ended otherwise than wanted.
+pub const AILING_CIRCUITS_MAX: usize = 1024;
 /// Relays remembered for giving no place.
 pub const RELAYS_REFUSING_MAX: usize = 256;
 /// Reservations held for others: each is a session too.

@@ -307,8 +307,12 @@ impl Node {
                 key,
                 last,
                 parted,
+                via,
                 lost,
             } => {
+                if let Some(relay) = via.filter(|_| last && !parted) {
+                    self.peers.circuit_lost(relay, key, self.now.mono);
+                }
                 self.relay.on_down(cx!(self), link, key, last);
                 self.down(key, last, parted, lost);
             }

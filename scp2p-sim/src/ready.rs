@@ -4,11 +4,13 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 13] = [
     "smoke",
     "churn50",
     "nat-matrix",
     "relays",
+    "nat-mix",
+    "false-relays",
     "partition-heal",
     "crash-storm",
     "update-propagation",
@@ -25,6 +27,8 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "churn50" => churn50(seed),
         "nat-matrix" => nat_matrix(seed),
         "relays" => relays(seed),
+        "nat-mix" => nat_mix(seed),
+        "false-relays" => false_relays(seed),
         "partition-heal" => partition_heal(seed),
         "crash-storm" => crash_storm(seed),
         "update-propagation" => update_propagation(seed),
@@ -79,17 +83,7 @@ fn nat_matrix(seed: u64) -> Scenario {
         .into_iter()
         .flat_map(|mapping| all.map(|filtering| (mapping, filtering)));
     for (number, (mapping, filtering)) in (3_u32..).zip(kinds) {
-        let edge = format!("e{number}");
-        made.scenario.edges.push(Edge {
-            name: edge.clone(),
-            behind: None,
-            mapping,
-            filtering,
-            expiry: Span::secs(60),
-            inbound_refresh: false,
-            hairpin: false,
-        });
-        made.host(number).edge = Some(edge);
+        made.edge(number, mapping, filtering);
         made.follow(30, number, 1);
         made.at(60, number, get(1));
     }
@@ -107,14 +101,58 @@ fn relays(seed: u64) -> Scenario {
     for relay in [0, 1] {
         made.host(relay).node.relay = true;
     }
-    let behind = 3..made.scenario.hosts.len() as u32;
-    for owner in behind.clone() {
-        made.publish(60, owner, 1, 20_000);
-        for host in behind.clone().filter(|host| *host != owner) {
-            made.follow(120, host, owner);
-            made.at(180, host, get(owner));
+    made.all_to_all(3, 20_000);
+    made.scenario
+}
+
+/// Twenty hosts behind edges as they are common, and two relays among those in the open: each publishes, and each gets what
+/// all others published.
+fn nat_mix(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 20, Span::secs(600), Span::secs(1800));
+    for relay in [0, 1] {
+        made.host(relay).node.relay = true;
+    }
+    let kinds = [
+        (6..14, Dependence::Independent),
+        (14..18, Dependence::Address),
+        (18..20, Dependence::AddressAndPort),
+    ];
+    for (hosts, dependence) in kinds {
+        for number in hosts {
+            made.edge(number, Some(dependence), dependence);
         }
     }
+    // The router of the last one is behind another, of its carrier.
+    if let Some(last) = made.scenario.edges.last_mut() {
+        let inner = Edge {
+            name: "inner".into(),
+            behind: Some(last.name.clone()),
+            ..last.clone()
+        };
+        made.host(19).edge = Some(inner.name.clone());
+        made.scenario.edges.push(inner);
+    }
+    made.all_to_all(0, 20_000);
+    made.scenario
+}
+
+/// Five hosts that must have relays to reach each other, of which two of four mean harm.
+fn false_relays(seed: u64) -> Scenario {
+    const FALSE: [u32; 2] = [3, 4];
+    let mut made = Made::new(seed, 10, Span::secs(600), Span::secs(1800));
+    for relay in [0, 1] {
+        made.host(relay).node.relay = true;
+    }
+    for relay in FALSE {
+        made.host(relay).villain = Some(VillainKind::FalseRelay);
+        made.host(relay).core = false;
+    }
+    for number in 5..10 {
+        let strict = Dependence::AddressAndPort;
+        made.edge(number, Some(strict), strict);
+        made.host(number).bootstrap.extend(FALSE.map(name));
+    }
+    made.all_to_all(5, 3_000_000);
     made.scenario
 }
 
@@ -306,6 +344,33 @@ impl Made {
                 action,
             },
         );
+    }
+
+    /// Puts a host behind an edge of its own.
+    fn edge(&mut self, number: u32, mapping: Option<Dependence>, filtering: Dependence) {
+        let edge = format!("e{number}");
+        self.scenario.edges.push(Edge {
+            name: edge.clone(),
+            behind: None,
+            mapping,
+            filtering,
+            expiry: Span::secs(60),
+            inbound_refresh: false,
+            hairpin: false,
+        });
+        self.host(number).edge = Some(edge);
+    }
+
+    /// All hosts from this one on publish, and get what all others published.
+    fn all_to_all(&mut self, first: u32, bytes: u64) {
+        let hosts = first..self.scenario.hosts.len() as u32;
+        for owner in hosts.clone() {
+            self.publish(60, owner, 1, bytes);
+            for host in hosts.clone().filter(|host| *host != owner) {
+                self.follow(120, host, owner);
+                self.at(180, host, get(owner));
+            }
+        }
     }
 
     fn publish(&mut self, secs: u64, host: u32, files: u32, bytes: u64) {

@@ -15,6 +15,7 @@ impl Peers {
     pub(crate) fn check(&self, own: NodeKey, roster: &Roster, now: Now, broken: &mut Broken) {
         broken.not_overdue("peers", self.deadline(), now.mono);
         self.book.check(broken);
+        self.ailing.check(broken);
         self.own.check(broken);
         self.dials.check(broken);
         self.profiles.check(broken);

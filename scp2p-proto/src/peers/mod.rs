@@ -1,5 +1,6 @@
 //! Peers: whom we know, how to reach them, and who is reached (SPECIFICATION §3, §9).
 
+mod ailing;
 mod attempts;
 mod book;
 mod bootstrap;
@@ -21,6 +22,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use self::ailing::Ailing;
 use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
 use self::dials::{Dials, Goal, Next, Way};
@@ -106,6 +108,7 @@ pub(crate) struct Peers {
     bootstraps: Bootstraps,
     dials: Dials,
     own: OwnAddrs,
+    ailing: Ailing,
     voices: Voices,
     dial_backs: DialBacks,
     /// When addresses were dialled over QUIC last.
@@ -146,6 +149,7 @@ impl Peers {
             bootstraps: Bootstraps::default(),
             dials: Dials::default(),
             own: OwnAddrs::default(),
+            ailing: Ailing::default(),
             voices: Voices::default(),
             dial_backs: DialBacks::default(),
             quic_dialled: Lru::new(RESTING_ADDRS_MAX),
@@ -242,7 +246,7 @@ impl Peers {
         let Some(record) = self.book.peer(&peer) else {
             return Err(ConnectError::NoAddress);
         };
-        let mut ways = self.ways(peer, record);
+        let mut ways = self.ways(peer, record, cx.now.mono);
         if ways.is_empty() {
             return Err(ConnectError::NoAddress);
         }
@@ -258,18 +262,25 @@ impl Peers {
     }
 
     /// All ways to a peer, the best first.
-    fn ways(&self, peer: NodeKey, record: &Record) -> Vec<Way> {
+    fn ways(&self, peer: NodeKey, record: &Record, now: Time) -> Vec<Way> {
         let known = record.dial_order().into_iter();
-        known
-            .filter_map(|known| match known.addr.circuit() {
-                Some((relay, key)) => Some(Way::through(relay, key, peer)),
-                None if known.addr.relay_via.is_some() => None,
-                None => Some(Way {
-                    is_vouched: known.reached.is_some(),
-                    ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
-                }),
-            })
-            .collect()
+        let ways = known.filter_map(|known| match known.addr.circuit() {
+            Some((relay, key)) => Some(Way::through(relay, key, peer)),
+            None if known.addr.relay_via.is_some() => None,
+            None => Some(Way {
+                is_vouched: known.reached.is_some(),
+                ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
+            }),
+        });
+        let mut ways: Vec<Way> = ways.collect();
+        let is_ailing = |relay| self.ailing.contains(relay, peer, now);
+        ways.sort_by_key(|way| way.relay.is_some_and(is_ailing));
+        ways
+    }
+
+    /// The last session with a peer was a circuit and has ended, though neither end parted.
+    pub(crate) fn circuit_lost(&mut self, relay: NodeKey, peer: NodeKey, now: Time) {
+        self.ailing.note(relay, peer, now);
     }
 
     /// Others find us at these relays, where we have reached them.

@@ -69,6 +69,8 @@ pub(crate) enum SessionEvent {
         last: bool,
         /// Neither end had a use for it.
         parted: bool,
+        /// The relay that carried it.
+        via: Option<NodeKey>,
         lost: Vec<CallId>,
     },
     /// A link that we dialled is there; its handshake begins.
@@ -685,6 +687,7 @@ impl Sessions {
                     key: up.key,
                     last,
                     parted,
+                    via: link.via.map(|via| via.relay),
                     lost,
                 });
             }

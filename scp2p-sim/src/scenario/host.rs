@@ -192,11 +192,14 @@ pub enum VillainKind {
     StorageExhauster,
     /// Asks for chunks again and again and reads nothing.
     LeechFlooder,
+    /// Relays, and drops, delays, reorders, repeats, cuts and alters what it carries, puts it on other circuits, and lies
+    /// about addresses.
+    FalseRelay,
 }
 
 impl VillainKind {
     /// All of them.
-    pub const ALL: [VillainKind; 15] = [
+    pub const ALL: [VillainKind; 16] = [
         VillainKind::GarbageTalker,
         VillainKind::LengthLiar,
         VillainKind::SlowDrip,
@@ -212,5 +215,6 @@ impl VillainKind {
         VillainKind::HostilePublisher,
         VillainKind::StorageExhauster,
         VillainKind::LeechFlooder,
+        VillainKind::FalseRelay,
     ];
 }

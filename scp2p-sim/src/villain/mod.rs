@@ -11,6 +11,7 @@ mod talker;
 
 mod clock_liar;
 mod corrupt_seeder;
+mod false_relay;
 mod garbage_talker;
 mod handshake_flooder;
 mod head_forker;
@@ -126,6 +127,7 @@ pub fn villain(kind: VillainKind, keys: Keys, rng: Rng, knowledge: Knowledge) ->
         VillainKind::StorageExhauster => {
             act(storage_exhauster::StorageExhauster::default(), talker)
         }
+        VillainKind::FalseRelay => act(false_relay::FalseRelay::new(&mut talker), talker),
         VillainKind::LeechFlooder => act(leech_flooder::LeechFlooder::default(), talker),
     }
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use scp2p_proto::id::{LinkId, NodeKey};
+use scp2p_proto::id::{CircuitId, LinkId, NodeKey};
 use scp2p_proto::io::{CloseCode, Dial, Frame, Host, Lane, LinkEvent, LinkInfo, Output, Transport};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{FRAME_MAX, HANDSHAKE_FRAME_MAX};
@@ -16,7 +16,8 @@ use scp2p_proto::rng::Rng;
 use scp2p_proto::session::{Grants, Initiator, NonceMemory, Responder, Room};
 use scp2p_proto::time::{Now, Time};
 use scp2p_proto::wire::{
-    Answer, AnswerError, Envelope, FrameReader, Have, Listening, Observed, PeerAddr, Request,
+    Answer, AnswerError, Capabilities, CircuitFrame, Envelope, FrameReader, Have, Listening,
+    Observed, PeerAddr, Request,
 };
 
 use super::{Deeds, Knowledge, Target};
@@ -68,6 +69,7 @@ enum Heard {
     Up(LinkId),
     Request(Asked),
     Reply(LinkId, Request, Result<Answer, AnswerError>),
+    Circuit(LinkId, CircuitId, CircuitFrame),
     Gone(LinkId),
 }
 
@@ -109,6 +111,8 @@ pub(super) struct Talker {
     pub rng: Rng,
     pub now: Now,
     pub known: Knowledge,
+    /// What it says in hellos that it does.
+    pub capabilities: Capabilities,
     /// Added to the clock where it is written into hellos.
     pub lie: i64,
     links: BTreeMap<LinkId, Link>,
@@ -129,6 +133,7 @@ impl Talker {
             rng,
             now: Now::default(),
             known,
+            capabilities: Capabilities::node(),
             lie: 0,
             links: BTreeMap::new(),
             last_link: 0,
@@ -277,12 +282,24 @@ impl Talker {
 
     /// The lane that a node of ours would take.
     pub fn lane_of(&self, id: LinkId, answer: &Answer) -> Lane {
-        let bulk = matches!(answer, Answer::Chunk { .. } | Answer::Subtrees(_));
-        let is_open = |link: &Link| link.room.is_open(Lane::Bulk) && link.way == Way::Ours;
-        match self.links.get(&id) {
-            Some(link) if bulk && is_open(link) => Lane::Bulk,
-            Some(_) | None => Lane::Control,
+        match matches!(answer, Answer::Chunk { .. } | Answer::Subtrees(_)) {
+            true => self.bulk_lane(id),
+            false => Lane::Control,
         }
+    }
+
+    /// Where a node of ours sends what is large.
+    pub fn bulk_lane(&self, id: LinkId) -> Lane {
+        let is_open = |link: &&Link| link.room.is_open(Lane::Bulk) && link.way == Way::Ours;
+        match self.links.get(&id).filter(is_open) {
+            Some(_) => Lane::Bulk,
+            None => Lane::Control,
+        }
+    }
+
+    /// Who is at the other end of a link, or is expected there.
+    pub fn peer(&self, id: LinkId) -> Option<NodeKey> {
+        self.links.get(&id)?.key
     }
 
     /// Answers as a node that has nothing would.
@@ -452,6 +469,9 @@ impl Talker {
                 }
                 self.heard.push_back(Heard::Reply(id, request, answer));
             }
+        } else if let Ok(Some(frame)) = CircuitFrame::decode(&envelope) {
+            let circuit = CircuitId(envelope.req_id);
+            self.heard.push_back(Heard::Circuit(id, circuit, frame));
         } else if let Ok(request) = Request::decode(envelope.kind, &envelope.payload) {
             self.heard.push_back(Heard::Request(Asked {
                 link: id,

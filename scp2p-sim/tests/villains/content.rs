@@ -36,6 +36,49 @@ fn wrong_bytes_are_not_kept() {
     world.is_well();
 }
 
+/// All that the two exchange goes through a relay that does all that it can.
+#[test]
+fn a_relay_that_meddles_costs_time_and_nothing_else() {
+    let mut world = World::walled(VillainKind::FalseRelay);
+    let large = content(10 << 20);
+    world.hosts[PUBLISHER]
+        .disk
+        .put("/files/large", large.clone());
+    let link = world.publish(PUBLISHER);
+    world.pass(MINUTE);
+    world.did("places given", 2);
+    world.subscribe(FRIEND, link.clone());
+    let has_catalog = |world: &World| world.seq(FRIEND, &link.share()) > 0;
+    pass_until(&mut world, has_catalog);
+    let got = world.get(FRIEND, link.share());
+    assert!(matches!(got, Ok(Reply::Started { .. })), "{got:?}");
+    pass_until(&mut world, |world| {
+        let finished = |event: &Event| matches!(event, Event::DownloadFinished { .. });
+        world.hosts[FRIEND].events.iter().any(finished)
+    });
+    assert!(world.hosts[FRIEND].disk.file("/out/files/large") == Some(&large[..]));
+    pass_until(&mut world, |world| {
+        let deeds = world.villain().deeds();
+        let harms = deeds
+            .0
+            .keys()
+            .filter(|deed| deed.starts_with("records") || deed.starts_with("circuits cut"));
+        harms.count() == 9
+    });
+    world.did("lies told", 2);
+}
+
+/// Lets up to three hours pass.
+fn pass_until(world: &mut World, holds: impl Fn(&World) -> bool) {
+    for _ in 0..180 {
+        if holds(world) {
+            return;
+        }
+        world.pass(MINUTE);
+    }
+    panic!("not within three hours: {:?}", world.villain().deeds());
+}
+
 #[test]
 fn a_tarpit_holds_nobody_up() {
     let mut world = World::new(VillainKind::TarpitSeeder);

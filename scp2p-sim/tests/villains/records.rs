@@ -42,7 +42,7 @@ fn other_times_change_nothing() {
     let refused = |host: usize| world.hosts[host].closed_as(CloseCode::Handshake);
     assert!(refused(PUBLISHER) + refused(FRIEND) >= 20);
     goes_forward(&world, FRIEND);
-    let late = world.add_node(Some(PUBLISHER));
+    let late = world.add_node(&[PUBLISHER]);
     let genuine = world.share.clone().expect("a share");
     world.subscribe(late, genuine.clone());
     world.until("the catalog", |world| world.seq(late, &genuine.share()) > 0);
@@ -62,7 +62,7 @@ fn a_flood_of_providers_hides_nobody() {
         assert!(rows.iter().all(|(_, row)| row.len() <= 2 * VALUE_MAX));
     }
     let genuine = world.share.clone().expect("a share");
-    let late = world.add_node(Some(FRIEND));
+    let late = world.add_node(&[FRIEND]);
     world.subscribe(late, genuine.clone());
     world.until("the catalog", |world| world.seq(late, &genuine.share()) > 0);
     assert!(world.hosts[late].dials.len() > 1, "it tried some of them");
@@ -131,7 +131,7 @@ fn a_full_store_still_takes_what_is_wanted() {
         assert!(bytes <= 256 << 20, "{bytes} bytes of values");
     }
     let genuine = world.share.clone().expect("a share");
-    let late = world.add_node(Some(FRIEND));
+    let late = world.add_node(&[FRIEND]);
     world.subscribe(late, genuine.clone());
     world.until("the catalog", |world| world.seq(late, &genuine.share()) > 0);
     world.is_well();

@@ -35,6 +35,8 @@ pub const PUBLISHER: usize = 0;
 pub const FRIEND: usize = 1;
 /// The other one.
 pub const VILLAIN: usize = 2;
+/// Another node, where there is one.
+const HUB: usize = 3;
 
 pub struct World {
     pub now: Time,
@@ -46,6 +48,8 @@ pub struct World {
     ends: BTreeMap<(usize, LinkId), End>,
     /// The share that the friend follows.
     pub share: Option<ShareLink>,
+    /// Nobody can dial the publisher and its friend.
+    walled: bool,
 }
 
 pub enum Program {
@@ -130,10 +134,30 @@ impl World {
             links: 0,
             ends: BTreeMap::new(),
             share: None,
+            walled: false,
         };
         let hint = if friends { PUBLISHER } else { VILLAIN };
-        world.add_node(if friends { None } else { Some(hint) });
-        world.add_node(Some(hint));
+        world.add_node(if friends { &[] } else { &[VILLAIN] });
+        world.add_node(&[hint]);
+        world.add_villain(kind);
+        world
+    }
+
+    /// Two that nobody can dial, who know a node and the villain.
+    pub fn walled(kind: VillainKind) -> World {
+        let mut world = World::with(kind, false);
+        world.hosts.clear();
+        world.queue.clear();
+        world.walled = true;
+        for _ in [PUBLISHER, FRIEND] {
+            world.add_node(&[HUB, VILLAIN]);
+        }
+        world.add_villain(kind);
+        world.add_node(&[]);
+        world
+    }
+
+    fn add_villain(&mut self, kind: VillainKind) {
         let known = Knowledge {
             targets: vec![target(PUBLISHER), target(FRIEND)],
             shares: Vec::new(),
@@ -141,12 +165,11 @@ impl World {
         };
         let rng = Rng::new(&[7; 32], "villain");
         let program = Program::Villain(villain(kind, keys(VILLAIN), rng, known));
-        world.hosts.push(Computer::new(program));
-        world
+        self.hosts.push(Computer::new(program));
     }
 
     /// One more node.
-    pub fn add_node(&mut self, bootstrap: Option<usize>) -> usize {
+    pub fn add_node(&mut self, bootstrap: &[usize]) -> usize {
         let number = self.hosts.len();
         let mut config = Config {
             quic_port: Some(PORTS.0),
@@ -154,7 +177,8 @@ impl World {
             bound_ips: vec![ip(number)],
             ..Config::default()
         };
-        let hints = bootstrap.map(|host| format!("quic://{}:{}", ip(host), PORTS.0));
+        let hints = bootstrap.iter();
+        let hints = hints.map(|host| format!("quic://{}:{}", ip(*host), PORTS.0));
         config
             .bootstrap
             .extend(hints.map(|hint| hint.parse().expect("an address")));
@@ -383,7 +407,8 @@ impl World {
             Transport::Tcp => PORTS.1,
         };
         let callee = (0..self.hosts.len()).find(|number| ip(*number) == to && dial.port == port);
-        let Some(callee) = callee else {
+        let is_open = |callee: &usize| !(self.walled && [PUBLISHER, FRIEND].contains(callee));
+        let Some(callee) = callee.filter(is_open) else {
             let failed = LinkEvent::Failed(DialError::TimedOut);
             return self.push(host, Duration::from_secs(5), Input::Link(link, failed));
         };

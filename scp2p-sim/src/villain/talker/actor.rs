@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use scp2p_proto::command::CommandError;
-use scp2p_proto::id::LinkId;
+use scp2p_proto::id::{CircuitId, LinkId};
 use scp2p_proto::io::{HostEvent, Input, Lane, Output};
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::time::{Now, Time};
-use scp2p_proto::wire::{Answer, AnswerError, Request};
+use scp2p_proto::wire::{Answer, AnswerError, CircuitFrame, Request};
 
 use super::{Asked, Heard, Talker, Way};
 use crate::villain::{Deeds, Knowledge, Villain};
@@ -53,6 +53,16 @@ pub(crate) trait Policy: fmt::Debug {
     ) {
     }
 
+    /// Something of a circuit came over a session.
+    fn circuit(
+        &mut self,
+        _talker: &mut Talker,
+        _link: LinkId,
+        _circuit: CircuitId,
+        _frame: CircuitFrame,
+    ) {
+    }
+
     /// A link is gone.
     fn gone(&mut self, _talker: &mut Talker, _link: LinkId) {}
 
@@ -92,6 +102,9 @@ impl<P: Policy> Actor<P> {
                 Heard::Up(link) => policy.up(talker, link),
                 Heard::Request(asked) => policy.request(talker, asked),
                 Heard::Reply(link, request, answer) => policy.reply(talker, link, request, answer),
+                Heard::Circuit(link, circuit, frame) => {
+                    policy.circuit(talker, link, circuit, frame);
+                }
                 Heard::Gone(link) => policy.gone(talker, link),
             }
         }

@@ -6,7 +6,7 @@ use scp2p_proto::io::Lane;
 use scp2p_proto::keys::Keys;
 use scp2p_proto::session::{Initiator, Params, Responder};
 use scp2p_proto::time::UnixTime;
-use scp2p_proto::wire::{Capabilities, Hello, HelloFields, Profile};
+use scp2p_proto::wire::{Hello, HelloFields, Profile};
 
 use super::{Stage, Talker, Way};
 
@@ -20,7 +20,7 @@ impl Talker {
     pub fn params<'a>(&mut self, keys: &'a Keys, exporter: [u8; 32]) -> Params<'a> {
         Params {
             keys,
-            capabilities: Capabilities::node(),
+            capabilities: self.capabilities,
             exporter,
             nonce_random: self.random(),
             ephemeral: self.random(),
@@ -31,7 +31,7 @@ impl Talker {
     /// The frame of a hello that is bound to nothing, as deployed peers make it.
     pub fn deployed_hello(&mut self, keys: &Keys, echoed_nonce: Option<[u8; 32]>) -> Bytes {
         let fields = HelloFields {
-            capabilities: Capabilities::node(),
+            capabilities: self.capabilities,
             nonce: self.random(),
             echoed_nonce,
             timestamp: self.told_time(),
