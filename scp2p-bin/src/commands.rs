@@ -18,7 +18,7 @@ use crate::progress::{self, Progress};
 use crate::resolve::{self, Known, Target};
 use crate::{dirs, output};
 
-/// How long a node may take to stop.
+/// How long a node may take to stop when no circuits pass.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a stopping node is looked for.
 const STOP_POLL: Duration = Duration::from_millis(20);
@@ -276,12 +276,12 @@ impl Session {
 
     /// `scp2p stop`: returns when the node is gone.
     pub async fn stop(&self) -> Result<(), Failure> {
-        let done = self.client.stop().await?;
-        let deadline = Instant::now() + STOP_TIMEOUT;
+        let stopping = self.client.stop().await?;
+        let deadline = Instant::now() + STOP_TIMEOUT + Duration::from_secs(stopping.drain_secs);
         loop {
             match self.client.id().await {
                 Err(ClientError::NoNode { .. }) => {
-                    return self.print(&done, |_| "stopped\n".to_owned());
+                    return self.print(&stopping, |_| "stopped\n".to_owned());
                 }
                 Ok(_) | Err(_) if Instant::now() > deadline => return Err(Failure::StillRunning),
                 Ok(_) | Err(_) => drop(Timer::after(STOP_POLL).await),

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use crate::settings::SettingError;
+use crate::settings::{Origin, Setting, SettingError};
 
 /// Mode of the data directory: nobody else has business in it.
 const DIR_MODE: u32 = 0o700;
@@ -20,18 +20,27 @@ pub fn data_dir(
     option: Option<&Path>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<PathBuf, SettingError> {
-    let (name, dir) = match (option, env("SCP2P_DATA_DIR")) {
-        (Some(dir), _) => ("--data-dir", dir.to_owned()),
-        (None, Some(dir)) => ("SCP2P_DATA_DIR", PathBuf::from(dir)),
-        (None, None) => {
-            let dirs =
-                directories::ProjectDirs::from("", "", "scp2p").ok_or(SettingError::NoHome)?;
-            ("--data-dir", dirs.data_dir().to_owned())
-        }
+    let setting = Setting::DataDir;
+    let given = match (option, env(setting.variable())) {
+        (Some(dir), _) => Some((Origin::Option(setting.option()), dir.to_owned())),
+        (None, Some(dir)) => Some((Origin::Variable(setting.variable()), dir.into())),
+        (None, None) => None,
+    };
+    absolute_data_dir(given)
+}
+
+/// The data directory that was given, or the user's own; absolute.
+///
+/// # Errors
+/// It is empty, or there is no home directory.
+pub fn absolute_data_dir(given: Option<(Origin, PathBuf)>) -> Result<PathBuf, SettingError> {
+    let Some((origin, dir)) = given else {
+        let dirs = directories::ProjectDirs::from("", "", "scp2p").ok_or(SettingError::NoHome)?;
+        return Ok(dirs.data_dir().to_owned());
     };
     if dir.as_os_str().is_empty() {
         return Err(SettingError::Value {
-            name,
+            origin,
             value: String::new(),
             takes: "a directory",
         });

@@ -1,5 +1,6 @@
 //! Everything that can make a command fail, and the exit code for it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::{fmt, io};
 
@@ -9,6 +10,7 @@ use crate::api::{ApiError, ClientError, ErrorBody, ServerError};
 use crate::demo::DemoError;
 use crate::dirs::DataDirError;
 use crate::output;
+use crate::relay::InstallError;
 use crate::resolve::ResolveError;
 use crate::settings::SettingError;
 use crate::sim::SimError;
@@ -45,6 +47,10 @@ pub enum Failure {
     Start(Box<StartError>),
     /// There is no control socket.
     Server(ServerError),
+    /// No service was made or removed.
+    Install(InstallError),
+    /// Health and counters cannot be served at this address.
+    Metrics(SocketAddr, io::Error),
     /// A file cannot be used.
     File(PathBuf, io::Error),
     /// The system refuses something else.
@@ -83,6 +89,10 @@ pub enum Misuse {
     NoQuery,
     /// A search result limit out of range.
     Limit(u32),
+    /// A data directory for a service that has its own.
+    DataDirOfService,
+    /// Settings of a relay before a command that starts none.
+    SettingsOfRunning(&'static str),
     /// A path that is not UTF-8, which catalogs are.
     NotUtf8(PathBuf),
 }
@@ -111,6 +121,7 @@ impl Failure {
                 | StartError::Io { .. }
                 | StartError::System { .. } => FAILED,
             },
+            Failure::Metrics(_, error) if error.kind() == io::ErrorKind::AddrInUse => PORT_TAKEN,
             Failure::Interrupted => INTERRUPTED,
             Failure::Client(
                 ClientError::Connect { .. }
@@ -121,6 +132,8 @@ impl Failure {
             )
             | Failure::DataDir(_)
             | Failure::Server(_)
+            | Failure::Install(_)
+            | Failure::Metrics(..)
             | Failure::File(..)
             | Failure::System(..)
             | Failure::Download { .. }
@@ -175,6 +188,8 @@ impl Failure {
                 StartError::Io { .. } | StartError::System { .. } => "system",
             },
             Failure::Server(_) => "control_socket",
+            Failure::Install(_) => "install",
+            Failure::Metrics(..) => "metrics",
             Failure::File(..) | Failure::System(..) => "system",
             Failure::Download { .. } => "download_failed",
             Failure::ItemsRefused(_) => "items_refused",
@@ -198,6 +213,13 @@ impl fmt::Display for Failure {
             Failure::DataDir(error) => error.fmt(f),
             Failure::Start(error) => error.fmt(f),
             Failure::Server(error) => error.fmt(f),
+            Failure::Install(error) => error.fmt(f),
+            Failure::Metrics(address, error) => {
+                write!(
+                    f,
+                    "{address}: metrics cannot be served there: {error}; choose another port with --metrics"
+                )
+            }
             Failure::File(path, error) => write!(f, "{}: {error}", path.display()),
             Failure::System(what, error) => write!(f, "{what}: {error}"),
             Failure::Download { id, reason } => {
@@ -234,6 +256,13 @@ impl fmt::Display for Misuse {
             Misuse::PublicAndPrivate => f.write_str("a share is either --public or --private"),
             Misuse::NoQuery => f.write_str("name the words to search for: scp2p search WORD..."),
             Misuse::Limit(limit) => write!(f, "--limit: {limit} is not from 1 to 200"),
+            Misuse::DataDirOfService => {
+                f.write_str("--data-dir: the service keeps its data in /var/lib/scp2p-relay")
+            }
+            Misuse::SettingsOfRunning(command) => write!(
+                f,
+                "`scp2p relay {command}` starts no relay and takes no settings of one"
+            ),
             Misuse::NotUtf8(path) => {
                 write!(
                     f,

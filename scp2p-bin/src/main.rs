@@ -7,9 +7,11 @@ mod commands;
 mod demo;
 mod dirs;
 mod failure;
+mod metrics;
 mod node;
 mod output;
 mod progress;
+mod relay;
 mod resolve;
 mod settings;
 mod sim;
@@ -20,6 +22,7 @@ use api::Client;
 use cli::{Cli, Command, Common};
 use commands::Session;
 use failure::{Failure, Misuse, USAGE};
+use settings::Role;
 
 fn main() -> ExitCode {
     let args: Result<Vec<String>, _> = std::env::args_os()
@@ -111,7 +114,17 @@ async fn run(command: Option<Command>) -> Result<(), Failure> {
         Command::Cancel(args) => session()?.cancel(args.id).await,
         Command::Events(_) => session()?.events().await,
         Command::Stop(_) => session()?.stop().await,
-        Command::Node(args) => node::run(args).await,
+        Command::Node(args) => {
+            let stop_on_stdin_eof = args.stop_on_stdin_eof;
+            let run = node::Run {
+                role: Role::Node,
+                flags: args.flags(),
+                json: args.json,
+                stop_on_stdin_eof,
+            };
+            node::run(run).await
+        }
+        Command::Relay(args) => relay::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Sim(args) => sim::run(args),
     }
@@ -122,6 +135,7 @@ impl Command {
     fn common(&self) -> Common {
         match self {
             Command::Node(args) => args.common(),
+            Command::Relay(args) => args.common(),
             Command::Demo(_) => Common {
                 data_dir: None,
                 json: false,

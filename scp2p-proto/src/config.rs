@@ -6,10 +6,11 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::id::NodeKey;
+use crate::io::Transport;
 #[cfg(feature = "planted")]
 use crate::planted::Bug;
 use crate::record::BandwidthClass;
-use crate::wire::{BootstrapAddr, Capabilities};
+use crate::wire::{BootstrapAddr, Capabilities, PeerAddr};
 
 /// Settings of a node. [`Config::default`] is what the command uses.
 #[derive(Debug, Clone)]
@@ -22,6 +23,10 @@ pub struct Config {
     pub tcp_port: Option<u16>,
     /// The addresses that listeners are bound to when they are not bound to all.
     pub bound_ips: Vec<IpAddr>,
+    /// Addresses at which the node is reached from outside, where it cannot see that itself: a router forwards their ports.
+    /// They come first among its own, up to [`ANNOUNCED_MAX`](crate::limits::ANNOUNCED_MAX) of them; those that nobody can
+    /// dial are left out.
+    pub announced: Vec<PeerAddr>,
     /// What to announce in hellos.
     pub capabilities: Capabilities,
     /// Refuse peers whose sessions are not bound to their TLS channel. Deployed peers never are.
@@ -140,6 +145,7 @@ impl Default for Config {
             quic_port: None,
             tcp_port: None,
             bound_ips: Vec::new(),
+            announced: Vec::new(),
             capabilities: Capabilities::node(),
             require_binding: false,
             poll_interval: Duration::from_secs(60),
@@ -154,5 +160,18 @@ impl Default for Config {
             #[cfg(feature = "planted")]
             planted: None,
         }
+    }
+}
+
+impl Config {
+    /// The port at which others reach this node over a transport: that which the user named, else that listened on.
+    pub(crate) fn outer_port(&self, transport: Transport) -> Option<u16> {
+        let mut named = self.announced.iter();
+        let named = named.find(|addr| addr.transport == transport && addr.is_dialable());
+        let listened = match transport {
+            Transport::Quic => self.quic_port,
+            Transport::Tcp => self.tcp_port,
+        };
+        named.map(|addr| addr.port).or(listened)
     }
 }

@@ -176,6 +176,8 @@ pub const PROBES_MAX: usize = 32;
 pub const VOTES_MAX: usize = 64;
 /// Own addresses that are told to others: both families, observed and of interfaces.
 pub const OWN_IPS_MAX: usize = 4;
+/// Own addresses that the user names: as many as others are told of.
+pub const ANNOUNCED_MAX: usize = 2 * OWN_IPS_MAX;
 /// Addresses in one peer exchange, by SPECIFICATION §9.
 pub const PEX_SAMPLE_MAX: usize = 64;
 /// Addresses reached longer ago than this are not handed on, in seconds.

@@ -353,6 +353,8 @@ impl Driver {
             Ask::Shares(answer) => drop(answer.try_send(self.node.shares())),
             Ask::Subscriptions(answer) => drop(answer.try_send(self.node.subscriptions())),
             Ask::Downloads(answer) => drop(answer.try_send(self.node.downloads())),
+            Ask::Relay(answer) => drop(answer.try_send(self.node.relay())),
+            Ask::Stats(answer) => drop(answer.try_send(self.node.stats())),
             Ask::Search(query, answer) => {
                 let disk = self.disk.clone();
                 self.spawn(async move {

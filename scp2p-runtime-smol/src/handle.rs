@@ -2,9 +2,12 @@
 
 use async_channel::Sender;
 use scp2p_proto::command::{Command, CommandError, Get, PublicShare, Publish, RefusedItem, Reply};
+use scp2p_proto::config::RelayLimits;
 use scp2p_proto::id::{DownloadId, ManifestId, ShareId};
 use scp2p_proto::record::{Manifest, ShareLink};
-use scp2p_proto::view::{DownloadView, PeerView, ShareView, Status, SubscriptionView};
+use scp2p_proto::view::{
+    DownloadView, PeerView, RelayView, ShareView, Stats, Status, SubscriptionView,
+};
 use scp2p_proto::wire::BootstrapAddr;
 
 use crate::disk::{PAGE_MAX, SearchError, SearchPage, SearchQuery};
@@ -34,6 +37,10 @@ pub(crate) enum Ask {
     Subscriptions(Sender<Vec<SubscriptionView>>),
     /// All downloads.
     Downloads(Sender<Vec<DownloadView>>),
+    /// What the node does as a relay.
+    Relay(Sender<RelayView>),
+    /// What the node did since it started.
+    Stats(Sender<Stats>),
     /// Search the catalogs.
     Search(SearchQuery, Sender<Result<SearchPage, SearchError>>),
 }
@@ -208,6 +215,11 @@ impl Handle {
         self.command(Command::AddBootstrap(peer)).await.map(drop)
     }
 
+    /// Relays for others within these limits from now on; circuits under way go on.
+    pub async fn set_relay(&self, limits: RelayLimits) -> Result<(), CommandError> {
+        self.command(Command::SetRelay(limits)).await.map(drop)
+    }
+
     /// Stops the node; [`Runtime::stopped`](crate::Runtime::stopped) tells when it is done.
     pub async fn shutdown(&self) -> Result<(), CommandError> {
         self.command(Command::Shutdown).await.map(drop)
@@ -236,6 +248,16 @@ impl Handle {
     /// All downloads.
     pub async fn downloads(&self) -> Result<Vec<DownloadView>, CommandError> {
         self.ask(Ask::Downloads).await
+    }
+
+    /// What the node does as a relay.
+    pub async fn relay(&self) -> Result<RelayView, CommandError> {
+        self.ask(Ask::Relay).await
+    }
+
+    /// What the node did since it started.
+    pub async fn stats(&self) -> Result<Stats, CommandError> {
+        self.ask(Ask::Stats).await
     }
 
     /// Searches the catalogs of subscribed shares.

@@ -19,8 +19,9 @@ use smol_hyper::rt::FuturesIo;
 
 use super::{
     ApiError, Catalog, Done, Download, DownloadRequest, ErrorBody, EventLine, Found, GetRequest,
-    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, Share, ShareRequest,
-    Started, Status, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced, Text, query,
+    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, Relay, Share,
+    ShareRequest, Started, Status, Stopping, SubscribeRequest, Subscribed, Subscription,
+    SyncRequest, Synced, Text, query,
 };
 use crate::dirs;
 
@@ -82,6 +83,11 @@ impl Client {
     pub async fn download(&self, id: u64) -> Result<Option<Download>, ClientError> {
         let mut found: Vec<Download> = self.look("downloads", &[("id", &id.to_string())]).await?;
         Ok(found.pop())
+    }
+
+    /// `GET relay`.
+    pub async fn relay(&self) -> Result<Relay, ClientError> {
+        self.look("relay", &[]).await
     }
 
     /// `GET catalog`.
@@ -169,7 +175,7 @@ impl Client {
     }
 
     /// `POST stop`. The node is gone when nobody answers any more.
-    pub async fn stop(&self) -> Result<Done, ClientError> {
+    pub async fn stop(&self) -> Result<Stopping, ClientError> {
         self.act("stop", &Done {}).await
     }
 

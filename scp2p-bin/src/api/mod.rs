@@ -5,19 +5,25 @@
 mod client;
 mod convert;
 mod event;
+pub mod http;
+mod node;
 mod query;
-mod routes;
+mod relay;
+pub mod routes;
 mod server;
 mod text;
 
 use std::net::SocketAddr;
 
 use scp2p_proto::id::{ContentId, ManifestId, NodeId, NodeKey, ShareId};
+use scp2p_proto::wire::BootstrapAddr;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use event::{EventLine, Happened, Rejection};
-pub use server::{Node, Server, ServerError};
+pub use node::Node;
+pub use relay::{Circuit, Place, Relay};
+pub use server::{Server, ServerError};
 pub use text::Text;
 
 /// The part of every path before the route.
@@ -34,7 +40,38 @@ pub struct Listening {
     pub tcp: Vec<SocketAddr>,
 }
 
-/// `GET status`, and what `scp2p node --json` prints when it is ready.
+/// What `scp2p node --json` and `scp2p relay --json` print when they are ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// As `GET status` answers.
+    #[serde(flatten)]
+    pub status: Status,
+    /// What others can start from, with the node's key; empty while it does not know where it is reached.
+    pub bootstrap: Vec<String>,
+}
+
+impl Ready {
+    /// A node that stands so and is announced at these addresses. They are told as its user wrote them, with names of
+    /// hosts; without them the addresses are those that the node knows of.
+    pub fn new(status: Status, announce: &[BootstrapAddr]) -> Ready {
+        let announced = announce.iter().map(|address| {
+            let pinned = BootstrapAddr {
+                key: Some(status.key.0),
+                ..address.clone()
+            };
+            pinned.to_string()
+        });
+        let mut bootstrap: Vec<String> = announced.collect();
+        if bootstrap.is_empty() {
+            // Nobody starts from an address that is behind a relay itself.
+            let direct = |address: &&String| address.parse::<BootstrapAddr>().is_ok();
+            bootstrap = status.addresses.iter().filter(direct).cloned().collect();
+        }
+        Ready { status, bootstrap }
+    }
+}
+
+/// `GET status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The program's version.
@@ -460,6 +497,13 @@ pub struct Refused {
 pub struct DownloadRequest {
     /// The download.
     pub download: u64,
+}
+
+/// What `POST stop` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// So many seconds at most the node waits for circuits that pass before it goes.
+    pub drain_secs: u64,
 }
 
 /// The answer to what has nothing to tell.

@@ -21,11 +21,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smol::Timer;
 
-use super::server::Node;
 use super::{
     ApiError, Catalog, Done, Download, DownloadRequest, ErrorBody, EventLine, Found, GetRequest,
-    Identity, Link, PREFIX, Peer, PublicShare, PublishRequest, Published, REQUEST_BYTES_MAX, Share,
-    ShareRequest, Started, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced,
+    Identity, Link, Node, PREFIX, Peer, PublicShare, PublishRequest, Published, REQUEST_BYTES_MAX,
+    Share, ShareRequest, Started, SubscribeRequest, Subscribed, Subscription, SyncRequest, Synced,
     convert, query,
 };
 
@@ -65,6 +64,7 @@ enum Look {
     Subscriptions,
     Public,
     Downloads,
+    Relay,
     Catalog,
     Link,
     Search,
@@ -95,6 +95,7 @@ impl Route {
             "subscriptions" => (Method::GET, Route::Look(Look::Subscriptions)),
             "public" => (Method::GET, Route::Look(Look::Public)),
             "downloads" => (Method::GET, Route::Look(Look::Downloads)),
+            "relay" => (Method::GET, Route::Look(Look::Relay)),
             "catalog" => (Method::GET, Route::Look(Look::Catalog)),
             "link" => (Method::GET, Route::Look(Look::Link)),
             "search" => (Method::GET, Route::Look(Look::Search)),
@@ -188,6 +189,10 @@ async fn look(node: &Node, what: Look, uri: &Uri) -> Result<Response<Body>, Refu
                     .filter(wanted)
                     .collect::<Vec<_>>(),
             )
+        }
+        Look::Relay => {
+            query.end()?;
+            json(&node.relay().await?)
         }
         Look::Catalog => {
             let share = query.required("share")?;
@@ -290,10 +295,7 @@ async fn act(node: &Node, what: Do, body: Incoming) -> Result<Response<Body>, Re
             handle.cancel(download(&body)?).await?;
             json(&Done {})
         }
-        Do::Stop => {
-            node.stop();
-            json(&Done {})
-        }
+        Do::Stop => json(&node.stop()),
     }
 }
 

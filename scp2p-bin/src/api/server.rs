@@ -1,101 +1,28 @@
 //! The control socket and who may talk to it.
 
-use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 
-use futures_lite::{AsyncWriteExt, FutureExt};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use scp2p_proto::command::CommandError;
-use scp2p_runtime_smol::Handle;
 use smol::Timer;
-use smol::channel::Sender;
 use smol::net::unix::{UnixListener, UnixStream};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
 
-use super::{Listening, Status, Text, convert, routes};
+use super::http::{ACCEPT_PAUSE, Connections};
+use super::{Node, routes};
 
-/// Connections at a time. Every one costs a descriptor, which the network needs too.
+/// Connections at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a request's head may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's head, and of an answer written at a time.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long connections may take to end after the node is done.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long to wait when the system cannot accept a connection, for want of descriptors say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes a Unix socket's path may have, on every system we know.
 const SOCKET_PATH_BYTES_MAX: usize = 103;
-
-/// What is said to a connection too many, which must not cost a task.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-    Connection: close\r\n\r\n{\"error\":{\"code\":\"too_many\",\"message\":\"too many connections\"}}\n";
-
-/// The node that the API is for.
-#[derive(Debug)]
-pub struct Node {
-    /// To talk to it.
-    pub handle: Handle,
-    /// Where it listens.
-    pub listening: Listening,
-    /// Its data directory.
-    pub data_dir: PathBuf,
-    /// Its control socket.
-    pub control: PathBuf,
-    /// Told when somebody wants it to stop.
-    pub stop: Sender<()>,
-}
-
-impl Node {
-    /// The node at a glance.
-    ///
-    /// # Errors
-    /// The node is stopping.
-    pub async fn status(&self) -> Result<Status, CommandError> {
-        let status = self.handle.status().await?;
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            data_dir: self.data_dir.display().to_string(),
-            control: self.control.display().to_string(),
-            key: Text(status.key),
-            id: Text(status.id),
-            listening: self.listening.clone(),
-            addresses: status.addresses.iter().map(ToString::to_string).collect(),
-            reachability: convert::reachability(&status),
-            connected: status.connected,
-            relayed: status.relayed,
-            known: status.known,
-            contacts: status.contacts,
-            values: status.values,
-            shares: status.shares,
-            subscriptions: status.subscriptions,
-            downloads: status.downloads,
-            paused: status.paused,
-            sources: status.sources,
-            downloaded: status.downloaded,
-            uploaded: status.uploaded,
-        })
-    }
-
-    /// Asks for the end; asked twice is asked once.
-    pub fn stop(&self) {
-        let _ = self.stop.try_send(());
-    }
-}
 
 /// The control socket. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
-    connections: Arc<()>,
+    connections: Connections,
 }
 
 impl Server {
@@ -133,7 +60,8 @@ impl Server {
         Ok(Server {
             listener,
             path: path.to_owned(),
-            connections: Arc::new(()),
+            // Events are told as long as somebody listens.
+            connections: Connections::new(CONNECTIONS_MAX, None),
         })
     }
 
@@ -152,15 +80,7 @@ impl Server {
 
     /// Waits until the answers under way are out, a second at most.
     pub async fn drain(self) {
-        let ended = async {
-            while Arc::strong_count(&self.connections) > 1 {
-                Timer::after(Duration::from_millis(10)).await;
-            }
-        };
-        let late = async {
-            Timer::after(DRAIN_TIMEOUT).await;
-        };
-        ended.or(late).await;
+        self.connections.drain().await;
     }
 
     fn admit(&self, stream: UnixStream, node: &Arc<Node>) {
@@ -168,19 +88,11 @@ impl Server {
             tracing::warn!("control socket: refused a process of another user");
             return;
         }
-        let held = self.connections.clone();
-        // One reference is the server's own, one is held here.
-        if Arc::strong_count(&held) > CONNECTIONS_MAX + 1 {
-            tracing::debug!("control socket: more than {CONNECTIONS_MAX} connections");
-            refuse(stream);
-            return;
-        }
         let node = node.clone();
-        smol::spawn(async move {
-            serve(stream, node).await;
-            drop(held);
-        })
-        .detach();
+        self.connections.admit(stream, move |request| {
+            let node = node.clone();
+            async move { routes::answer(&node, request).await }
+        });
     }
 }
 
@@ -190,28 +102,6 @@ impl Drop for Server {
             tracing::debug!(%error, "control socket");
         }
     }
-}
-
-async fn serve(stream: UnixStream, node: Arc<Node>) {
-    let service = service_fn(move |request| {
-        let node = node.clone();
-        async move { Ok::<_, Infallible>(routes::answer(&node, request).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(false)
-        .serve_connection(FuturesIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "control connection");
-    }
-}
-
-/// Says that there are too many; the socket's buffer takes it at once or not at all.
-fn refuse(mut stream: UnixStream) {
-    let _ = smol::future::block_on(smol::future::poll_once(stream.write_all(TOO_MANY)));
 }
 
 /// Whether the other end is a process of our user or of root. The modes of the socket and of its

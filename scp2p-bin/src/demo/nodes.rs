@@ -13,21 +13,12 @@ use smol::{Timer, Unblock};
 
 use super::DemoError;
 use crate::api::{Client, Status};
+use crate::settings;
 
 /// How long a node may take to get ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a node may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Settings that the user made for nodes of their own.
-const VARIABLES: [&str; 6] = [
-    "SCP2P_DATA_DIR",
-    "SCP2P_BIND_QUIC",
-    "SCP2P_BIND_TCP",
-    "SCP2P_BOOTSTRAP",
-    "SCP2P_RELAYS",
-    "SCP2P_LOG",
-];
-
 /// A node that runs as a process of its own; dropping it kills it.
 #[derive(Debug)]
 pub struct ChildNode {
@@ -66,7 +57,8 @@ impl ChildNode {
         for peer in bootstrap {
             command.args(["--bootstrap", peer]);
         }
-        for variable in VARIABLES {
+        // The settings that the user made are for nodes of their own.
+        for variable in settings::variables() {
             command.env_remove(variable);
         }
         // In a process group of its own it does not get the Ctrl-C meant for us; if we are killed

@@ -2,6 +2,7 @@
 
 mod event;
 mod lists;
+mod relay;
 mod status;
 mod table;
 mod time;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use event::event;
 pub use lists::{catalog, downloads, found, givers, peers, public, shares, subscriptions};
+pub use relay::{ready as relay_ready, relay};
 pub use status::{identity, ready, status};
 pub use units::{count, rate, size};
 

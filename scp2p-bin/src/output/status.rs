@@ -89,7 +89,7 @@ fn downloads(status: &api::Status) -> String {
     }
 }
 
-fn listening(listening: &api::Listening) -> String {
+pub(super) fn listening(listening: &api::Listening) -> String {
     let named = |name: &str, list: &[std::net::SocketAddr]| {
         list.iter()
             .map(|address| format!("{name} {address}"))

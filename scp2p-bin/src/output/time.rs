@@ -44,10 +44,17 @@ pub fn date(unix: u64) -> String {
 pub fn ago(unix: u64, now: u64) -> String {
     match now.saturating_sub(unix) {
         0..=1 => "now".to_owned(),
-        secs @ 2..=119 => format!("{secs} s ago"),
-        secs @ 120..=7199 => format!("{} min ago", secs / 60),
-        secs @ 7200..=172_799 => format!("{} h ago", secs / 3600),
-        secs => format!("{} days ago", secs / DAY),
+        secs => format!("{} ago", span(secs)),
+    }
+}
+
+/// How many seconds, roughly.
+pub fn span(secs: u64) -> String {
+    match secs {
+        0..=119 => format!("{secs} s"),
+        120..=7199 => format!("{} min", secs / 60),
+        7200..=172_799 => format!("{} h", secs / 3600),
+        _ => format!("{} days", secs / DAY),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod peer;
 pub mod tls;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -20,21 +21,16 @@ use tempfile::TempDir;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a node may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
-/// Settings that whoever runs the tests made for nodes of their own.
-const VARIABLES: [&str; 6] = [
-    "SCP2P_DATA_DIR",
-    "SCP2P_BIND_QUIC",
-    "SCP2P_BIND_TCP",
-    "SCP2P_BOOTSTRAP",
-    "SCP2P_RELAYS",
-    "SCP2P_LOG",
-];
-
 /// The built command, without settings from the environment.
 pub fn scp2p() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scp2p"));
-    for variable in VARIABLES {
-        command.env_remove(variable);
+    without_settings(Command::new(env!("CARGO_BIN_EXE_scp2p")))
+}
+
+/// A command without the settings that whoever runs the tests made for nodes of their own.
+fn without_settings(mut command: Command) -> Command {
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for name in variables.filter(|name| name.to_string_lossy().starts_with("SCP2P_")) {
+        command.env_remove(name);
     }
     command
 }
@@ -113,6 +109,10 @@ pub struct Settings {
     pub quic_only: bool,
     /// Listens on all addresses, at the ports that nodes have by default.
     pub everywhere: bool,
+    /// Run by `scp2p relay`.
+    pub relay: bool,
+    /// The file that its log goes to.
+    pub log: Option<PathBuf>,
     /// Of this node's folders, the name of one that is a disk of so many bytes by itself.
     pub small_disk: Option<(&'static str, u64)>,
 }
@@ -335,17 +335,14 @@ fn scp2p_with_disk(folder: &Path, settings: &Settings) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", ON_SMALL_DISK, "sh", &bytes.to_string()]);
     command.arg(disk).arg(inner.get_program());
-    for variable in VARIABLES {
-        command.env_remove(variable);
-    }
-    command
+    without_settings(command)
 }
 
 /// Starts a node that ends when this process does.
 fn spawn_node(folder: &Path, settings: &Settings) -> (Child, Value) {
     let mut command = scp2p_with_disk(folder, settings);
     command.args([
-        "node",
+        if settings.relay { "relay" } else { "node" },
         "--json",
         "--stop-on-stdin-eof",
         "--log-level",
@@ -362,6 +359,9 @@ fn spawn_node(folder: &Path, settings: &Settings) -> (Child, Value) {
         .arg("--data-dir")
         .arg(folder.join("data"))
         .args(&settings.args);
+    if let Some(log) = &settings.log {
+        command.stderr(File::create(log).expect("a log"));
+    }
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -693,8 +693,8 @@ fn is_direct(roster: &Roster, peer: &NodeKey) -> bool {
 /// Tells a peer of ours where we listen; it answers where it sees us.
 fn greet(cx: &mut Cx<'_>, peer: NodeKey, within: Duration) {
     let listening = Listening {
-        quic_port: cx.config.quic_port,
-        tcp_port: cx.config.tcp_port,
+        quic_port: cx.config.outer_port(Transport::Quic),
+        tcp_port: cx.config.outer_port(Transport::Tcp),
     };
     cx.call(peer, Request::Listening(listening), within, Tag::Greeted);
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::config::Config;
 use crate::id::NodeKey;
 use crate::io::Transport;
-use crate::limits::{OWN_IPS_MAX, VOTES_MAX};
+use crate::limits::{ANNOUNCED_MAX, OWN_IPS_MAX, VOTES_MAX};
 use crate::lru::Lru;
 use crate::session::Roster;
 use crate::time::Time;
@@ -57,10 +57,10 @@ impl OwnAddrs {
     }
 
     /// The port under which others see our QUIC links, which a router may have chosen; if they see several, the one
-    /// that we listen on.
+    /// that the user named or that we listen on.
     pub(super) fn quic_port(&self, config: &Config) -> Option<u16> {
-        let own = config.quic_port?;
-        if !config.bound_ips.is_empty() {
+        let own = config.outer_port(Transport::Quic)?;
+        if !config.bound_ips.is_empty() || config.quic_port != Some(own) {
             return Some(own);
         }
         let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
@@ -120,8 +120,8 @@ impl OwnAddrs {
         self.routes = routes;
     }
 
-    /// Our addresses, the best first, those through relays last. Listeners bound to certain addresses are at those; else the
-    /// most observed addresses come before those of our interfaces.
+    /// Our addresses, the best first, those through relays last. First are those that the user named. Listeners bound to
+    /// certain addresses are at those; else the most observed addresses come before those of our interfaces.
     pub(super) fn addrs(&self, config: &Config, key: NodeKey, roster: &Roster) -> Vec<PeerAddr> {
         let with = |quic_port: Option<u16>| move |ip: &IpAddr| (*ip, quic_port);
         let mut places: Vec<(IpAddr, Option<u16>)> = config
@@ -145,24 +145,29 @@ impl OwnAddrs {
                 seen.push((ip, quic_port));
             }
         }
-        seen.into_iter()
-            .flat_map(|(ip, quic_port)| {
-                let ports = [
-                    (Transport::Quic, quic_port),
-                    (Transport::Tcp, config.tcp_port),
-                ];
-                ports.into_iter().filter_map(move |(transport, port)| {
-                    Some(PeerAddr {
-                        ip,
-                        port: port?,
-                        transport,
-                        key: Some(key),
-                        relay_via: None,
-                    })
+        let found = seen.into_iter().flat_map(|(ip, quic_port)| {
+            let ports = [
+                (Transport::Quic, quic_port),
+                (Transport::Tcp, config.tcp_port),
+            ];
+            ports.into_iter().filter_map(move |(transport, port)| {
+                Some(PeerAddr {
+                    ip,
+                    port: port?,
+                    transport,
+                    key: Some(key),
+                    relay_via: None,
                 })
             })
-            .chain(self.routes.iter().cloned())
-            .collect()
+        });
+        let mut addrs: Vec<PeerAddr> = Vec::new();
+        for addr in announced(config, key).chain(found) {
+            if addrs.len() < ANNOUNCED_MAX && !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        addrs.extend(self.routes.iter().cloned());
+        addrs
     }
 
     /// Whether we listen there ourselves for certain: what peers observe may be the address of a router.
@@ -173,7 +178,11 @@ impl OwnAddrs {
         };
         let ip = addr.ip.to_canonical();
         let mut own = config.bound_ips.iter().chain(&self.interfaces);
+        let is_announced = |own: &PeerAddr| {
+            (own.ip.to_canonical(), own.port, own.transport) == (ip, addr.port, addr.transport)
+        };
         port == Some(addr.port) && own.any(|own| own.to_canonical() == ip)
+            || config.announced.iter().any(is_announced)
     }
 
     /// Where peers saw us, what most of those say who are here now first.
@@ -188,6 +197,15 @@ impl OwnAddrs {
         ips.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
         ips.into_iter().map(|(ip, _)| ip).collect()
     }
+}
+
+/// The addresses that the user named, with our key.
+fn announced(config: &Config, key: NodeKey) -> impl Iterator<Item = PeerAddr> {
+    let dialable = config.announced.iter().filter(|addr| addr.is_dialable());
+    dialable.map(move |addr| PeerAddr {
+        key: Some(key),
+        ..addr.clone()
+    })
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -272,5 +290,37 @@ mod tests {
         }
         own.vote(NodeKey([255; 32]), ip(2), None, Time(1));
         assert_eq!(ips(&own, &connected(&[255])), [ip(2), ip(1)]);
+    }
+
+    #[test]
+    fn what_the_user_announces_comes_first_with_our_key_if_it_can_be_dialled() {
+        let mut own = OwnAddrs::default();
+        own.set_interfaces([ip(9)].into());
+        let addr = |ip: IpAddr, port, transport| PeerAddr {
+            ip,
+            port,
+            transport,
+            key: None,
+            relay_via: None,
+        };
+        let config = Config {
+            quic_port: Some(7),
+            tcp_port: Some(8),
+            announced: [
+                addr(Ipv4Addr::UNSPECIFIED.into(), 443, Transport::Tcp),
+                addr(ip(1), 443, Transport::Tcp),
+                addr(ip(9), 7, Transport::Quic),
+            ]
+            .into(),
+            ..Config::default()
+        };
+        let key = NodeKey([5; 32]);
+        let found = own.addrs(&config, key, &Roster::default());
+        let places: Vec<_> = found.iter().map(|addr| (addr.ip, addr.port)).collect();
+        assert_eq!(places, [(ip(1), 443), (ip(9), 7), (ip(9), 8)]);
+        assert_eq!(config.outer_port(Transport::Tcp), Some(443));
+        assert!(found.iter().all(|addr| addr.key == Some(key)));
+        assert!(own.is_listening_at(&config, &addr(ip(1), 443, Transport::Tcp)));
+        assert!(!own.is_listening_at(&config, &addr(ip(1), 443, Transport::Quic)));
     }
 }

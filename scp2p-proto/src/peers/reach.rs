@@ -208,7 +208,7 @@ impl Peers {
         let over_tcp = over_tcp && is_fresh && !self.bootstraps.is_peer(&peer);
         let ports = Listening {
             quic_port: self.own.quic_port(cx.config).filter(|_| over_tcp),
-            tcp_port: cx.config.tcp_port,
+            tcp_port: cx.config.outer_port(Transport::Tcp),
         };
         if ports == Listening::default() {
             return;

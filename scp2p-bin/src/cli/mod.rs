@@ -59,10 +59,15 @@ impl Cli {
             }
         }
         if let Some(first @ ("help" | "--help" | "-h")) = words.first().copied() {
-            words = match words.get(1) {
-                Some(command) if !command.starts_with('-') => vec![command, "--help"],
-                Some(_) | None => vec![if first == "help" { "--help" } else { first }],
-            };
+            let named = words.iter().skip(1).copied();
+            let mut command: Vec<&str> = named.take_while(|word| !word.starts_with('-')).collect();
+            let is_named = !command.is_empty();
+            command.push(if is_named || first == "help" {
+                "--help"
+            } else {
+                first
+            });
+            words = command;
         }
         let command = words.first().copied().unwrap_or_default();
         let known = <Command as SubCommands>::COMMANDS
@@ -85,9 +90,12 @@ impl Cli {
 /// The commands.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Command {
     /// `scp2p node`
     Node(NodeArgs),
+    /// `scp2p relay`
+    Relay(RelayArgs),
     /// `scp2p demo`
     Demo(DemoArgs),
     /// `scp2p status`
@@ -172,51 +180,9 @@ macro_rules! command_args {
     };
 }
 
-command_args! {
-    /// Run a node until it is told to stop. Options beat environment variables (in parentheses),
-    /// which beat defaults.
-    NodeArgs = "node" {
-        /// listen for QUIC on IP:PORT; repeat for more, "" for none; default UDP 7000 on IPv4 and IPv6 (SCP2P_BIND_QUIC, comma separated)
-        #[argh(option, arg_name = "ip:port")]
-        pub bind_quic: Vec<String>,
+mod node;
 
-        /// listen for TLS on IP:PORT; repeat for more, "" for none; default TCP 7001 on IPv4 and IPv6 (SCP2P_BIND_TCP, comma separated)
-        #[argh(option, arg_name = "ip:port")]
-        pub bind_tcp: Vec<String>,
-
-        /// peers to start from, `[tcp://|quic://]HOST:PORT[@KEY]`; repeat or separate by commas (SCP2P_BOOTSTRAP)
-        #[argh(option, arg_name = "peer")]
-        pub bootstrap: Vec<String>,
-
-        /// refuse peers that cannot prove that nobody sits between us and them
-        #[argh(switch)]
-        pub require_binding: bool,
-
-        /// carry circuits between peers that cannot dial each other; what passes is sealed and cannot be read here
-        #[argh(switch)]
-        pub relay: bool,
-
-        /// relay content too; without this circuits are for meeting and for catalogs
-        #[argh(switch)]
-        pub relay_content: bool,
-
-        /// with --relay: say so in the DHT, where nodes that nobody can dial look for relays
-        #[argh(switch)]
-        pub announce: bool,
-
-        /// relays to be found through before any other, in the form of peers; repeat or separate by commas (SCP2P_RELAYS)
-        #[argh(option, arg_name = "peer")]
-        pub use_relay: Vec<String>,
-
-        /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
-        #[argh(option, arg_name = "level")]
-        pub log_level: Option<String>,
-
-        /// stop when standard input ends, for programs that start a node
-        #[argh(switch)]
-        pub stop_on_stdin_eof: bool,
-    }
-}
+pub use node::{NodeArgs, RelayArgs, RelayCommand, RelayInstallArgs, RelayUninstallArgs};
 
 /// Show the whole job with real nodes on this machine: publish, subscribe, search, download, and a
 /// new revision that arrives by itself; every byte is verified.

@@ -1,0 +1,147 @@
+//! What a relay tells of itself.
+
+use std::net::IpAddr;
+
+use scp2p_proto::config::RelayLimits;
+use scp2p_proto::id::NodeKey;
+use scp2p_proto::view;
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+
+/// `GET relay`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Relay {
+    /// What is relayed, none if nothing is.
+    pub limits: Option<Limits>,
+    /// Who can be reached through this node.
+    pub places: Vec<Place>,
+    /// The circuits that pass.
+    pub circuits: Vec<Circuit>,
+    /// Circuits opened since the start.
+    pub opened: u64,
+    /// Places and circuits refused since the start.
+    pub refused: u64,
+    /// Bytes relayed since the start.
+    pub bytes: u64,
+}
+
+/// The limits of a relay, named as its settings are; what is none is not limited.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Circuits at a time.
+    pub max_tunnels: u32,
+    /// Circuits of one client.
+    pub max_tunnels_per_client: u32,
+    /// Circuits opened from one address.
+    pub max_tunnels_per_ip: u32,
+    /// Circuits opened from one network.
+    pub max_tunnels_per_network: u32,
+    /// Places at a time.
+    pub max_places: u32,
+    /// Places of one address.
+    pub max_places_per_ip: u32,
+    /// Places of one network.
+    pub max_places_per_network: u32,
+    /// Bytes per second of all circuits.
+    pub max_rate: Option<u32>,
+    /// Bytes per second of the circuits opened from one address.
+    pub max_rate_per_ip: Option<u32>,
+    /// Bytes per hour of all circuits.
+    pub max_hourly: Option<u64>,
+    /// Bytes per hour of the circuits opened from one address.
+    pub max_hourly_per_ip: Option<u64>,
+    /// Bytes after which a circuit is ended.
+    pub max_tunnel_bytes: Option<u64>,
+    /// Seconds after which an idle circuit is ended.
+    pub idle_secs: u64,
+    /// Who is relayed for; none for everybody.
+    pub allow: Option<Vec<Text<NodeKey>>>,
+    /// Whether circuits are for content too.
+    pub relay_content: bool,
+}
+
+/// A client that can be reached through the relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its key.
+    pub peer: Text<NodeKey>,
+    /// From where it is connected: an IPv4 address, or the first half of an IPv6 one.
+    pub ip: IpAddr,
+    /// Seconds until the place is lost if it is not asked for again.
+    pub expires_in: u64,
+}
+
+/// A circuit that passes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Circuit {
+    /// Who asked for it.
+    pub opener: Text<NodeKey>,
+    /// Whom it was asked for.
+    pub target: Text<NodeKey>,
+    /// Bytes that went through, in both directions.
+    pub bytes: u64,
+    /// Seconds since it was opened.
+    pub age: u64,
+    /// Seconds since something went through.
+    pub idle: u64,
+}
+
+impl Relay {
+    /// What a node does as a relay, within these limits.
+    pub(super) fn new(view: view::RelayView, limits: Option<&RelayLimits>) -> Relay {
+        Relay {
+            limits: limits.map(Limits::from),
+            places: view.places.into_iter().map(Place::from).collect(),
+            circuits: view.circuits.into_iter().map(Circuit::from).collect(),
+            opened: view.totals.circuits,
+            refused: view.totals.refused,
+            bytes: view.totals.bytes,
+        }
+    }
+}
+
+impl From<&RelayLimits> for Limits {
+    fn from(limits: &RelayLimits) -> Self {
+        let keys = limits.allowed.as_ref();
+        Limits {
+            max_tunnels: limits.circuits_max,
+            max_tunnels_per_client: limits.circuits_per_client_max,
+            max_tunnels_per_ip: limits.circuits_per_ip_max,
+            max_tunnels_per_network: limits.circuits_per_network_max,
+            max_places: limits.reservations_max,
+            max_places_per_ip: limits.reservations_per_ip_max,
+            max_places_per_network: limits.reservations_per_network_max,
+            max_rate: limits.rate_total,
+            max_rate_per_ip: limits.rate_per_ip,
+            max_hourly: limits.hourly_total,
+            max_hourly_per_ip: limits.hourly_per_ip,
+            max_tunnel_bytes: limits.bytes_per_circuit,
+            idle_secs: limits.idle_time.as_secs(),
+            allow: keys.map(|keys| keys.iter().copied().map(Text).collect()),
+            relay_content: limits.content,
+        }
+    }
+}
+
+impl From<view::PlaceView> for Place {
+    fn from(place: view::PlaceView) -> Self {
+        Place {
+            peer: Text(place.peer),
+            ip: place.ip,
+            expires_in: place.expires_in.as_secs(),
+        }
+    }
+}
+
+impl From<view::CircuitView> for Circuit {
+    fn from(circuit: view::CircuitView) -> Self {
+        Circuit {
+            opener: Text(circuit.opener),
+            target: Text(circuit.target),
+            bytes: circuit.bytes,
+            age: circuit.age.as_secs(),
+            idle: circuit.idle.as_secs(),
+        }
+    }
+}
