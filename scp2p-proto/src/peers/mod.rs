@@ -12,10 +12,10 @@ mod parting;
 mod punch;
 mod reach;
 mod rests;
+mod routes;
 mod view;
 mod why;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -44,10 +44,7 @@ use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
-use crate::wire::{
-    Answer, BootstrapAddr, CIRCUIT_SLOT, DialedBack, Listening, PeerAddr, Profile, RelayRoute,
-    Request,
-};
+use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
@@ -65,8 +62,6 @@ const SILENT: Duration = Duration::from_secs(15);
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
-/// Relays that are dialled at a time because more are wanted.
-const RELAYS_AT_ONCE: usize = 2;
 /// The first wait after a peer could not be reached; it doubles up to the other.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -255,53 +250,6 @@ impl Peers {
         }
         self.dials.begin(goal.clone(), ways, cx.now.mono);
         Ok(())
-    }
-
-    /// All ways to a peer, the best first.
-    fn ways(&self, peer: NodeKey, record: &Record) -> Vec<Way> {
-        let known = record.dial_order().into_iter();
-        known
-            .filter_map(|known| match known.addr.circuit() {
-                Some((relay, key)) => Some(Way::through(relay, key, peer)),
-                None if known.addr.relay_via.is_some() => None,
-                None => Some(Way {
-                    is_vouched: known.reached.is_some(),
-                    ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
-                }),
-            })
-            .collect()
-    }
-
-    /// Others find us at these relays, where we have reached them.
-    pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
-        let own = cx.keys.public();
-        let records = relays.iter().filter_map(|relay| self.book.peer(relay));
-        let at = records.filter_map(|record| {
-            let known = record.dial_order();
-            let reached = known.into_iter().find(|known| known.reached.is_some());
-            reached.map(|known| known.addr.clone())
-        });
-        let routes = at.map(|relay| PeerAddr {
-            key: Some(own),
-            relay_via: Some(Box::new(RelayRoute {
-                relay: relay.clone(),
-                slot: CIRCUIT_SLOT,
-            })),
-            ..relay
-        });
-        self.own.set_routes(routes.collect());
-        self.show_own_addrs(cx);
-    }
-
-    /// Sees to sessions with relays that are known and not connected.
-    pub(crate) fn connect_relays(&mut self, cx: &mut Cx<'_>) {
-        let known = self.book.iter();
-        let relays = known.filter(|(key, record)| record.relay && !cx.roster.is_callable(key));
-        let mut relays: Vec<NodeKey> = relays.map(|(key, _)| *key).collect();
-        self.rng.shuffle(&mut relays);
-        for relay in relays.into_iter().take(RELAYS_AT_ONCE) {
-            self.connect(cx, relay);
-        }
     }
 
     /// Sees to a session with whoever is at an address that somebody told.
