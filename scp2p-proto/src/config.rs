@@ -37,6 +37,9 @@ pub struct Config {
     pub files_at_once_max: u32,
     /// Whether and how far this node relays for others; then [`Config::capabilities`] must say so too.
     pub relay: Option<RelayLimits>,
+    /// Whether tunnels of deployed peers are used, whose relays read and can alter all that goes through them
+    /// (SPECIFICATION §9.7): as their relay, if this node relays at all, to reach others and to be reached.
+    pub deployed_relays: bool,
     /// Sessions kept although they are of no use at the time. More make a lookup cheaper, each costs some kilobytes
     /// here and more in the transport.
     pub sessions_kept: u32,
@@ -84,6 +87,7 @@ impl Default for Config {
             uploads_per_peer_max: 4,
             files_at_once_max: 64,
             relay: None,
+            deployed_relays: true,
             sessions_kept: 128,
             #[cfg(feature = "planted")]
             planted: None,

@@ -107,7 +107,7 @@ impl Node {
             dht: Dht::new(&keys, rng("dht"), &saved, now),
             catalogs: Catalogs::new(&config, rng("catalogs"), &saved, now),
             transfers: Transfers::new(rng("transfers"), &saved, now),
-            relay: Relay::new(rng("relay")),
+            relay: Relay::new(rng("relay"), rng("slots")),
             config,
             keys,
             acts: Acts::default(),
@@ -427,6 +427,7 @@ impl Node {
                 circuit,
                 frame,
             } => self.relay.on_frame(cx!(self), link, circuit, frame),
+            SessionEvent::Tunnel { link, reply } => self.relay.on_tunnel(cx!(self), link, reply),
             SessionEvent::Room { key, link } => {
                 self.transfers.on_room(cx!(self), key, link);
                 self.relay.on_room(cx!(self), link);
@@ -551,11 +552,10 @@ impl Node {
             Request::HeadAnnounce(announce) => {
                 self.catalogs.on_head_announce(cx, from, ticket, announce);
             }
-            // Nobody relays, so these are none that we serve.
-            Request::RelayRegister(_)
-            | Request::RelayConnect(_)
-            | Request::RelayStream(_)
-            | Request::ListRelays { .. } => {
+            Request::RelayRegister(register) => self.relay.on_register(cx, from, ticket, register),
+            Request::RelayConnect(slot) => self.relay.on_slot_connect(cx, ticket, slot),
+            Request::RelayStream(stream) => self.relay.on_stream(cx, from, ticket, &stream),
+            Request::ListRelays { .. } => {
                 let error = RequestError::Unsupported(ticket.kind());
                 cx.refuse(ticket, alloc::string::ToString::to_string(&error));
             }
@@ -610,6 +610,11 @@ impl Node {
             Act::Circuit(link, circuit, frame) => {
                 self.sessions
                     .send_circuit(link, circuit, &frame, &mut self.heard, &mut self.out);
+            }
+            Act::Turn(link) => self.sessions.turn(link, &mut self.heard, &mut self.out),
+            Act::Tunnel(link, frame) => {
+                self.sessions
+                    .send_tunnel(link, frame, &mut self.heard, &mut self.out);
             }
             Act::Link(link, relay, event) => {
                 self.link(link, event);

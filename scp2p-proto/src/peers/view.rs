@@ -46,6 +46,7 @@ impl Peers {
             inbound: session.inbound,
             profile: session.profile,
             bound: session.level.is_some(),
+            tunnel: session.tunnel,
             rtt: self.rtts.get(&key).copied(),
             received: session.received,
             sent: session.sent,

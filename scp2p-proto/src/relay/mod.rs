@@ -1,9 +1,11 @@
-//! Circuits through relays: as a relay, and as one of the ends (SPECIFICATION §11).
+//! Circuits through relays: as a relay, and as one of the ends (SPECIFICATION §11); and the tunnels of deployed peers
+//! (SPECIFICATION §9.7).
 
 mod carrier;
 mod ends;
 mod pipes;
 mod places;
+mod tunnel;
 
 use core::time::Duration;
 
@@ -11,13 +13,14 @@ use self::carrier::Carrier;
 use self::ends::Ends;
 use self::pipes::{At, Pipes};
 use self::places::Places;
+use self::tunnel::Slots;
 use crate::cx::{Cx, Outcome};
-use crate::id::{CircuitId, LinkId, NodeKey};
+use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::outbox::ForCircuit;
 use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
 use crate::time::Time;
-use crate::wire::CircuitFrame;
+use crate::wire::{CircuitFrame, Envelope, RelayRegister, RelayStream};
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,15 +44,17 @@ pub(crate) struct Relay {
     carrier: Carrier,
     ends: Ends,
     places: Places,
+    slots: Slots,
 }
 
 impl Relay {
-    pub(crate) fn new(rng: Rng) -> Relay {
+    pub(crate) fn new(places: Rng, slots: Rng) -> Relay {
         Relay {
             pipes: Pipes::default(),
             carrier: Carrier::default(),
             ends: Ends::default(),
-            places: Places::new(rng),
+            places: Places::new(places),
+            slots: Slots::new(slots),
         }
     }
 
@@ -84,6 +89,38 @@ impl Relay {
         } else {
             cx.refuse(ticket, "no reservation");
         }
+    }
+
+    /// A deployed peer wants a slot.
+    pub(crate) fn on_register(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        register: RelayRegister,
+    ) {
+        self.slots.on_register(cx, from, ticket, register);
+    }
+
+    /// A peer says that it will have the owner of a slot asked.
+    pub(crate) fn on_slot_connect(&mut self, cx: &mut Cx<'_>, ticket: Ticket, slot: RelaySlotId) {
+        self.slots.on_connect(cx, ticket, slot);
+    }
+
+    /// A peer has the owner of a slot asked.
+    pub(crate) fn on_stream(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        stream: &RelayStream,
+    ) {
+        self.slots.on_stream(cx, from, ticket, stream);
+    }
+
+    /// Something that answers came on a session that is a tunnel.
+    pub(crate) fn on_tunnel(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
+        self.slots.on_reply(cx, link, reply);
     }
 
     /// Opens a circuit to a peer as this link.
@@ -162,6 +199,7 @@ impl Relay {
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey, last: bool) {
         self.pipes.session_down(cx, link);
         self.carrier.on_down(link);
+        self.slots.on_down(cx, link);
         if last {
             self.places.on_down(cx, peer);
         }
@@ -181,25 +219,29 @@ impl Relay {
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
         self.places.on_time(cx);
         self.carrier.on_time(cx, &mut self.pipes);
+        self.slots.on_time(cx);
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        [self.places.deadline(), self.carrier.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let parts = [
+            self.places.deadline(),
+            self.carrier.deadline(),
+            self.slots.deadline(),
+        ];
+        parts.into_iter().flatten().min()
     }
 }
 
 #[cfg(any(test, feature = "check"))]
 impl Relay {
-    pub(crate) fn check(&self, broken: &mut crate::check::Broken) {
+    pub(crate) fn check(&self, roster: &Roster, broken: &mut crate::check::Broken) {
         self.pipes.check(broken);
         self.carrier.check(broken);
+        self.slots.check(roster, broken);
     }
 
     /// The links on which requests wait for an answer.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
-        self.carrier.tickets()
+        self.carrier.tickets().chain(self.slots.tickets())
     }
 }

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
 use crate::time::Time;
+use crate::view::Tunnel;
 use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 
 /// The authenticated sessions.
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub used: Time,
     /// Neither end has a use for it, so that its end says nothing of the peer.
     pub parting: bool,
+    /// What it is, if it is a tunnel of deployed peers.
+    pub tunnel: Option<Tunnel>,
     pub received: u64,
     pub sent: u64,
 }
@@ -53,7 +56,10 @@ impl Session {
 
     /// Whether requests of ours are answered on it: a deployed peer that dialled only asks.
     pub(crate) fn is_callable(&self) -> bool {
-        self.level.is_some() || !self.inbound
+        match self.tunnel {
+            None => self.level.is_some() || !self.inbound,
+            Some(Tunnel::Relay) => false,
+        }
     }
 }
 
@@ -74,6 +80,7 @@ impl Session {
             heard: now,
             used: now,
             parting: false,
+            tunnel: None,
             received: 0,
             sent: 0,
         }

@@ -5,6 +5,7 @@ mod check;
 mod incoming;
 mod link;
 mod opening;
+mod tunnels;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -104,6 +105,11 @@ pub(crate) enum SessionEvent {
         link: LinkId,
         circuit: CircuitId,
         frame: CircuitFrame,
+    },
+    /// What answers on a session that is a tunnel.
+    Tunnel {
+        link: LinkId,
+        reply: Envelope,
     },
     /// A session that was held up takes bulk frames again.
     Room {

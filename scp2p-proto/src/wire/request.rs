@@ -213,11 +213,8 @@ impl Request {
             | Request::DialBack(_)
             | Request::Punch(_)
             | Request::Watch(_)
-            | Request::Reserve => true,
-            // No node relays in this way, so these are refused and of no use to anybody.
-            Request::RelayRegister(_)
-            | Request::RelayConnect(_)
-            | Request::RelayStream(_)
+            | Request::Reserve
+            | Request::RelayRegister(_)
             | Request::ListRelays { .. } => true,
             // Whoever was asked to part is not asked again soon.
             Request::Part
@@ -232,6 +229,8 @@ impl Request {
             | Request::HeadAnnounce(_)
             | Request::GetSubtrees { .. }
             | Request::Have(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
             | Request::Connect(_)
             | Request::Incoming(_) => false,
         }

@@ -10,6 +10,7 @@ use crate::cx::Receipt;
 use crate::id::CircuitId;
 use crate::io::Lane;
 use crate::limits::TICKETS_MAX;
+use crate::view::Tunnel;
 use crate::wire::{CircuitFrame, Envelope, Request};
 
 impl Sessions {
@@ -104,6 +105,20 @@ impl Sessions {
         let State::Up(up) = &mut link.state else {
             return;
         };
+        let session = self.roster.by_link(&up.key, step.id);
+        match session.and_then(|session| session.tunnel) {
+            Some(Tunnel::Relay) if envelope.is_response() => {
+                link.grants.consumed(lane, bytes);
+                step.heard.push_back(SessionEvent::Tunnel {
+                    link: step.id,
+                    reply: envelope,
+                });
+                return;
+            }
+            // An owner only answers: anything else would reach whoever asks next.
+            Some(Tunnel::Relay) => return link.grants.consumed(lane, bytes),
+            None => {}
+        }
         if let Ok(Some(frame)) = CircuitFrame::decode(&envelope)
             && link.via.is_none()
         {

@@ -212,6 +212,7 @@ impl Sessions {
             heard: step.now.mono,
             used: step.now.mono,
             parting: false,
+            tunnel: None,
             received: 0,
             sent: 0,
         };
