@@ -61,6 +61,13 @@ pub(crate) enum Act {
     Turn(LinkId),
     /// Something goes out on a session that is a tunnel.
     Tunnel(LinkId, Frame),
+    /// The owner of a slot, known by this name, can be asked through the relay at an address on this link.
+    OpenTunnel {
+        link: LinkId,
+        name: NodeKey,
+        relay: NodeKey,
+        at: PeerAddr,
+    },
     /// What happened on a link that is a circuit, and which relay carries it if it is new.
     Link(LinkId, Option<NodeKey>, LinkEvent),
     /// Opens a link that is a circuit.
@@ -312,6 +319,22 @@ impl Cx<'_> {
     /// Sends something on a session that is a tunnel; only Relay does.
     pub(crate) fn tunnel(&mut self, link: LinkId, frame: Frame) {
         self.push(Act::Tunnel(link, frame));
+    }
+
+    /// The owner of a slot can be asked on this link by a name that is nobody's key; only Relay says so.
+    pub(crate) fn open_tunnel(
+        &mut self,
+        link: LinkId,
+        name: NodeKey,
+        relay: NodeKey,
+        at: PeerAddr,
+    ) {
+        self.push(Act::OpenTunnel {
+            link,
+            name,
+            relay,
+            at,
+        });
     }
 
     /// Something happened on a link that is a circuit; only Relay says so.

@@ -174,6 +174,7 @@ number_id!(
 
 impl LinkId {
     const CIRCUIT: u64 = 1 << 62;
+    const TUNNEL: u64 = 1 << 60;
 
     /// The link of a circuit, of which this is the number.
     pub(crate) fn circuit(number: u64) -> LinkId {
@@ -183,6 +184,15 @@ impl LinkId {
     /// The link of a circuit that others opened.
     pub(crate) fn accepted_circuit(number: u64) -> LinkId {
         LinkId::circuit(number | 1 << 61)
+    }
+
+    /// The link to the owner of a deployed relay's slot; for drivers it is a circuit.
+    pub(crate) fn tunnel(number: u64) -> LinkId {
+        LinkId::circuit(number | LinkId::TUNNEL)
+    }
+
+    pub(crate) fn is_tunnel(self) -> bool {
+        self.is_circuit() && self.0 & LinkId::TUNNEL != 0
     }
 
     pub(crate) fn is_circuit(self) -> bool {

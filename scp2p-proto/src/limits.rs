@@ -56,6 +56,12 @@ pub const ASKER_BURST: u32 = 64;
 pub const ASKER_PER_SECOND: u32 = 8;
 /// Requests of one session that may wait for owners of slots: so many of the longest replies fit its queue.
 pub const ASKER_STREAMS_MAX: usize = 4;
+/// Owners of slots asked at a time, relays being connected included.
+pub const SLOTS_ASKED_MAX: usize = 64;
+/// Slots remembered because their owners could not be asked.
+pub const SLOTS_RESTING_MAX: usize = 1024;
+/// What waits on its way to the owner of a slot, in bytes: some dozens of requests, of which one at a time goes out.
+pub const TUNNEL_ROOM: u32 = 16_384;
 /// Addresses remembered for what they had relayed lately.
 pub const ASKERS_MAX: usize = 1024;
 /// Reservations held for others: each is a session too.

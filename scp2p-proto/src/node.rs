@@ -234,7 +234,8 @@ impl Node {
 
     /// The keys of all that [`Node::peers`] tells about, in the order of keys.
     pub fn peer_keys(&self) -> impl Iterator<Item = NodeKey> {
-        self.peers.keys()
+        let tunnels = self.sessions.roster().tunnels();
+        self.peers.keys().chain(tunnels.map(|(name, _)| *name))
     }
 
     /// Own shares, by name.
@@ -278,7 +279,8 @@ impl Node {
     /// What all outcomes outstanding were asked for.
     fn open_tags(&self) -> impl Iterator<Item = &Tag> {
         let outside = self.pending.tags();
-        outside.chain(self.dht.tags()).chain(self.peers.tags())
+        let inside = self.dht.tags().chain(self.peers.tags());
+        outside.chain(inside).chain(self.relay.tags())
     }
 
     fn command(&mut self, op: OpId, command: Command) {
@@ -398,7 +400,7 @@ impl Node {
                 lost,
             } => {
                 self.relay.on_down(cx!(self), link, key, last);
-                self.down(key, last, parted, lost);
+                self.down(link, key, last, parted, lost);
             }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
@@ -474,7 +476,7 @@ impl Node {
         }
     }
 
-    fn down(&mut self, key: NodeKey, last: bool, parted: bool, lost: Vec<CallId>) {
+    fn down(&mut self, link: LinkId, key: NodeKey, last: bool, parted: bool, lost: Vec<CallId>) {
         let mut is_missed = false;
         for call in lost {
             // What was asked over the lesser of two sessions is asked again over the other.
@@ -488,7 +490,11 @@ impl Node {
             }
         }
         self.transfers.on_session_down(cx!(self));
-        if last {
+        if link.is_tunnel() {
+            // Only who downloads or follows shares has to do with names that are nobody's keys.
+            self.catalogs.on_down(cx!(self), key);
+            self.transfers.on_down(cx!(self), key);
+        } else if last {
             self.peers.on_down(cx!(self), key);
             if !parted {
                 self.dht.on_down(cx!(self), key);
@@ -612,6 +618,14 @@ impl Node {
                     .send_circuit(link, circuit, &frame, &mut self.heard, &mut self.out);
             }
             Act::Turn(link) => self.sessions.turn(link, &mut self.heard, &mut self.out),
+            Act::OpenTunnel {
+                link,
+                name,
+                relay,
+                at,
+            } => self
+                .sessions
+                .open_tunnel(self.now, link, name, (relay, &at)),
             Act::Tunnel(link, frame) => {
                 self.sessions
                     .send_tunnel(link, frame, &mut self.heard, &mut self.out);
@@ -701,6 +715,7 @@ impl Node {
             }
             Wish::Download(download) => self.transfers.download(cx, *download),
             Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
+            Wish::Tunnel { route, tag } => self.relay.reach(cx, *route, tag),
             Wish::Pump(link) => self.relay.pump(cx, link),
             Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
@@ -710,10 +725,12 @@ impl Node {
     }
 
     fn call(&mut self, peer: NodeKey, request: Request, within: Duration, tag: Tag) {
-        let id = self
-            .pending
-            .add_call(Call { peer, request, tag }, self.now.mono + within);
-        if self.sessions.roster().is_callable(&peer) {
+        let is_open = self.sessions.roster().allows(&peer, &request);
+        let call = Call { peer, request, tag };
+        let id = self.pending.add_call(call, self.now.mono + within);
+        if !is_open {
+            self.end_call(id, Err(CallError::Busy), Receipt::NONE);
+        } else if self.sessions.roster().is_callable(&peer) {
             self.send(id);
         } else if self.pending.wait(id) {
             self.peers.connect(cx!(self), peer);

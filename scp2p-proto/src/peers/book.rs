@@ -117,9 +117,11 @@ impl Book {
         record.last_seen = Some(now);
     }
 
-    /// Notes how a peer behaved.
+    /// Notes how a peer behaved. What is not in the book is no peer, but the name of a slot.
     pub(super) fn judge(&mut self, key: NodeKey, conduct: Conduct, now: UnixTime) {
-        let record = self.entry(key);
+        let Some(record) = self.peers.get_mut(&key) else {
+            return;
+        };
         record.forgive(now);
         let score = match conduct {
             Conduct::Good => record.score + 1,

@@ -16,6 +16,7 @@ mod routes;
 mod view;
 mod why;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -254,6 +255,14 @@ impl Peers {
 
     /// Sees to a session with whoever is at an address that somebody told.
     pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
+        if let Some(route) = addr.tunnel().filter(|_| cx.config.deployed_relays) {
+            let peer = addr.key.filter(|key| cx.roster.is_callable(key));
+            let route = Box::new(route.clone());
+            return match peer {
+                Some(peer) => cx.outcome(tag, Outcome::Reached(Ok(peer))),
+                None => cx.wish(Wish::Tunnel { route, tag }),
+            };
+        }
         if !self.is_place_to_try(cx, &addr) || addr.key == Some(cx.keys.public()) {
             return cx.outcome(tag, Outcome::Reached(Err(ConnectError::NoAddress)));
         }
@@ -290,6 +299,15 @@ impl Peers {
 
     pub(crate) fn judge(&mut self, cx: &mut Cx<'_>, peer: NodeKey, conduct: Conduct) {
         self.book.judge(peer, conduct, cx.now.unix);
+        let is_wrong = matches!(conduct, Conduct::Corrupt | Conduct::Offence);
+        let tunnels = cx.roster.tunnels().filter(|(name, _)| **name == peer);
+        let wrong: Vec<LinkId> = tunnels
+            .map(|(_, it)| it.link)
+            .filter(|_| is_wrong)
+            .collect();
+        for link in wrong {
+            cx.close(link, CloseCode::Offence);
+        }
         if self.book.is_shunned(&peer, cx.now.unix) {
             cx.wish(Wish::Unreachable(peer));
             self.save(cx, peer);

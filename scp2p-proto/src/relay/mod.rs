@@ -7,20 +7,21 @@ mod pipes;
 mod places;
 mod tunnel;
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use self::carrier::Carrier;
 use self::ends::Ends;
 use self::pipes::{At, Pipes};
 use self::places::Places;
-use self::tunnel::Slots;
-use crate::cx::{Cx, Outcome};
+use self::tunnel::{Asking, Slots};
+use crate::cx::{self, Cx, Outcome};
 use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::outbox::ForCircuit;
 use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
 use crate::time::Time;
-use crate::wire::{CircuitFrame, Envelope, RelayRegister, RelayStream};
+use crate::wire::{CircuitFrame, Envelope, RelayRegister, RelayRoute, RelayStream};
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,10 @@ pub(crate) enum Tag {
     Incoming(u64),
     /// A relay is asked for a place.
     Reserve,
+    /// The relay of a slot is being connected.
+    Relay(Box<RelayRoute>),
+    /// A relay has the owner of a slot asked, for this link.
+    Stream(LinkId),
 }
 
 /// How long a relay waits for the other end to take a circuit.
@@ -45,6 +50,7 @@ pub(crate) struct Relay {
     ends: Ends,
     places: Places,
     slots: Slots,
+    asking: Asking,
 }
 
 impl Relay {
@@ -55,6 +61,7 @@ impl Relay {
             ends: Ends::default(),
             places: Places::new(places),
             slots: Slots::new(slots),
+            asking: Asking::default(),
         }
     }
 
@@ -118,6 +125,16 @@ impl Relay {
         self.slots.on_stream(cx, from, ticket, stream);
     }
 
+    /// Sees to it that the owner of a slot can be asked. The outcome is [`Outcome::Reached`].
+    pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, route: RelayRoute, tag: cx::Tag) {
+        self.asking.reach(cx, route, tag);
+    }
+
+    /// What is waited for.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &cx::Tag> {
+        self.asking.tags()
+    }
+
     /// Something that answers came on a session that is a tunnel.
     pub(crate) fn on_tunnel(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
         self.slots.on_reply(cx, link, reply);
@@ -148,6 +165,10 @@ impl Relay {
     /// A link that is a circuit is asked something.
     pub(crate) fn on_ask(&mut self, cx: &mut Cx<'_>, link: LinkId, ask: ForCircuit) {
         match ask {
+            ForCircuit::Send(frame) if link.is_tunnel() => self.asking.send(cx, link, frame),
+            // The answer to one request at a time is what is under way.
+            ForCircuit::Grant(_) if link.is_tunnel() => {}
+            ForCircuit::Close if link.is_tunnel() => self.asking.close(cx.now.mono, link),
             ForCircuit::Send(frame) => self.pipes.send(cx, link, frame.head),
             ForCircuit::Grant(bytes) => self.pipes.grant(cx, link, bytes),
             ForCircuit::Close => {
@@ -159,15 +180,27 @@ impl Relay {
     }
 
     pub(crate) fn on_outcome(&mut self, cx: &mut Cx<'_>, tag: Tag, outcome: Outcome) {
-        let Outcome::Answer {
-            from,
-            answer,
-            receipt,
-        } = outcome
-        else {
-            return;
+        let (from, answer, receipt) = match outcome {
+            Outcome::Answer {
+                from,
+                answer,
+                receipt,
+            } => (from, answer, receipt),
+            Outcome::Reached(relay) => {
+                if let Tag::Relay(route) = tag {
+                    self.asking.on_reached(cx, &route, relay);
+                }
+                return;
+            }
+            Outcome::Loaded(_)
+            | Outcome::Written(_)
+            | Outcome::Committed(_)
+            | Outcome::Found(_)
+            | Outcome::Stored(_) => return,
         };
         match tag {
+            Tag::Stream(link) => self.asking.on_answer(cx, link, answer),
+            Tag::Relay(_) => {}
             Tag::Connect(link) => {
                 self.ends
                     .on_connected(cx, &mut self.pipes, link, from, receipt.link, answer);
@@ -208,7 +241,10 @@ impl Relay {
     /// Whether the session with a peer is kept although nothing is asked over it.
     pub(crate) fn needs(&self, peer: &NodeKey, roster: &Roster) -> bool {
         let links = roster.all(peer).iter().map(|session| session.link);
-        self.carrier.has_place(peer) || self.places.has(peer) || self.pipes.is_on(links)
+        self.carrier.has_place(peer)
+            || self.places.has(peer)
+            || self.pipes.is_on(links)
+            || self.asking.is_asking(peer)
     }
 
     /// Whether others can dial us without a relay.
@@ -220,6 +256,7 @@ impl Relay {
         self.places.on_time(cx);
         self.carrier.on_time(cx, &mut self.pipes);
         self.slots.on_time(cx);
+        self.asking.on_time(cx);
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -227,6 +264,7 @@ impl Relay {
             self.places.deadline(),
             self.carrier.deadline(),
             self.slots.deadline(),
+            self.asking.deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -238,6 +276,7 @@ impl Relay {
         self.pipes.check(broken);
         self.carrier.check(broken);
         self.slots.check(roster, broken);
+        self.asking.check(roster, broken);
     }
 
     /// The links on which requests wait for an answer.

@@ -14,6 +14,8 @@ use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: BTreeMap<NodeKey, Vec<Session>>,
+    /// Owners of slots that can be asked, by names that are nobody's keys.
+    tunnels: BTreeMap<NodeKey, Session>,
     /// Where we can be reached, for provider records and peer exchange, as Peers made it out.
     pub own_addrs: Vec<PeerAddr>,
     /// Links on which frames wait for room.
@@ -59,6 +61,7 @@ impl Session {
         match self.tunnel {
             None => self.level.is_some() || !self.inbound,
             Some(Tunnel::Relay) => false,
+            Some(Tunnel::Requester) => true,
         }
     }
 }
@@ -90,7 +93,7 @@ impl Session {
 impl Roster {
     /// The session that carries our calls to this peer, or else one that it opened.
     pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {
-        carrier(self.sessions.get(peer)?)
+        carrier(self.all(peer))
     }
 
     /// Whether calls to this peer can be sent now.
@@ -109,6 +112,22 @@ impl Roster {
         let is_deployed = |session: &Session| session.level.is_none() && session.is_callable();
         let deployed = self.iter().filter(move |(_, session)| is_deployed(session));
         deployed.map(|(key, _)| *key)
+    }
+
+    /// Owners of slots that can be asked, by their names. They are no peers: nothing is theirs but what proves itself.
+    pub(crate) fn tunnels(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
+        self.tunnels.iter()
+    }
+
+    /// All who can be asked for contents.
+    pub(crate) fn askable(&self) -> impl Iterator<Item = NodeKey> {
+        let peers = self.iter().filter(|(_, session)| session.is_callable());
+        peers.chain(self.tunnels()).map(|(key, _)| *key)
+    }
+
+    /// Whether something may be asked of somebody, who may be known by name alone.
+    pub(crate) fn allows(&self, peer: &NodeKey, request: &Request) -> bool {
+        !self.tunnels.contains_key(peer) || request.may_be_relayed()
     }
 
     /// Every connected peer once, by key.
@@ -170,7 +189,15 @@ impl Roster {
 
     /// All sessions with a peer, oldest first.
     pub(crate) fn all(&self, peer: &NodeKey) -> &[Session] {
-        self.sessions.get(peer).map_or(&[], Vec::as_slice)
+        match (self.sessions.get(peer), self.tunnels.get(peer)) {
+            (Some(sessions), _) => sessions,
+            (None, Some(tunnel)) => core::slice::from_ref(tunnel),
+            (None, None) => &[],
+        }
+    }
+
+    pub(super) fn add_tunnel(&mut self, name: NodeKey, session: Session) {
+        self.tunnels.insert(name, session);
     }
 
     pub(crate) fn add(&mut self, peer: NodeKey, session: Session) {
@@ -198,7 +225,7 @@ impl Roster {
     /// Removes a session; true if it was the peer's last.
     pub(super) fn remove(&mut self, peer: &NodeKey, link: LinkId) -> bool {
         let Some(sessions) = self.sessions.get_mut(peer) else {
-            return false;
+            return self.tunnels.remove(peer).is_some();
         };
         sessions.retain(|session| session.link != link);
         if sessions.is_empty() {
@@ -209,10 +236,9 @@ impl Roster {
     }
 
     pub(super) fn by_link(&mut self, peer: &NodeKey, link: LinkId) -> Option<&mut Session> {
-        self.sessions
-            .get_mut(peer)?
-            .iter_mut()
-            .find(|session| session.link == link)
+        let sessions = self.sessions.get_mut(peer).into_iter().flatten();
+        let mut sessions = sessions.chain(self.tunnels.get_mut(peer));
+        sessions.find(|session| session.link == link)
     }
 }
 
@@ -228,7 +254,9 @@ impl Roster {
     /// Every session, with its peer.
     pub(crate) fn every(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
         let sessions = self.sessions.iter();
-        sessions.flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)))
+        let sessions =
+            sessions.flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)));
+        sessions.chain(self.tunnels())
     }
 
     /// Links on which frames wait.

@@ -236,6 +236,39 @@ impl Request {
         }
     }
 
+    /// Whether it may go through a tunnel of deployed peers, whose ends do not know each other: the answer proves itself,
+    /// or is no more than a hint.
+    pub(crate) fn may_be_relayed(&self) -> bool {
+        match self {
+            Request::FindValue(_)
+            | Request::GetManifest(_)
+            | Request::ListPublicShares { .. }
+            | Request::HaveContent(_)
+            | Request::GetChunk { .. }
+            | Request::GetChunkHashes(_) => true,
+            Request::PexOffer(_)
+            | Request::PexRequest { .. }
+            | Request::FindNode(_)
+            | Request::Store(_)
+            | Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. }
+            | Request::Ping
+            | Request::Part
+            | Request::Listening(_)
+            | Request::DialBack(_)
+            | Request::Punch(_)
+            | Request::Watch(_)
+            | Request::HeadAnnounce(_)
+            | Request::GetSubtrees { .. }
+            | Request::Have(_)
+            | Request::Reserve
+            | Request::Connect(_)
+            | Request::Incoming(_) => false,
+        }
+    }
+
     /// Whether messages of this number pass between nodes of ours only.
     pub fn is_extension(kind: u16) -> bool {
         (600..=699).contains(&kind)

@@ -1,18 +1,18 @@
 //! A deployed peer: it answers the messages of the registry, and only on sessions that others opened and on tunnels.
 
-mod relay;
+pub mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use scp2p_proto::id::{ContentId, LinkId};
+use scp2p_proto::id::{ContentId, DhtKey, LinkId};
 use scp2p_proto::io::{Dial, Frame, Input, Lane, LinkEvent, Output};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::limits::{CHUNK_LEN, FRAME_MAX};
 use scp2p_proto::time::Now;
 use scp2p_proto::wire::{
-    Answer, Capabilities, ChunkHashes, Envelope, FrameReader, Hello, HelloFields, PeerAddr,
-    Profile, Request,
+    Answer, Capabilities, ChunkHashes, Envelope, FoundValue, FrameReader, Hello, HelloFields,
+    PeerAddr, Profile, Request, StoreRecord,
 };
 
 use self::relay::Relaying;
@@ -38,6 +38,8 @@ pub struct Deployed {
     pub unanswered: u32,
     /// Requests that it answered.
     pub answered: u32,
+    /// Values of the DHT that it keeps.
+    pub values: BTreeMap<DhtKey, Bytes>,
     /// Answers that it would give on its tunnels are held back while there is a list.
     pub held: Option<Vec<Output>>,
     /// Whether and how it relays.
@@ -64,6 +66,7 @@ impl Deployed {
             named: Vec::new(),
             unanswered: 0,
             answered: 0,
+            values: BTreeMap::new(),
             held: None,
             relaying: None,
             asked: Vec::new(),
@@ -255,9 +258,21 @@ impl Deployed {
                     })
                 })
             }
-            Ok(Request::PexOffer(_) | Request::HaveContent(_) | Request::Store(_)) => {
+            Ok(Request::Store(record)) => {
+                self.values.insert(record.key, record.value);
                 Some(Answer::Ack)
             }
+            Ok(Request::FindValue(key)) if self.values.contains_key(&key) => {
+                let record = self.values.get(&key).map(|value| StoreRecord {
+                    key,
+                    value: value.clone(),
+                    ttl_secs: 3600,
+                    signer: None,
+                });
+                let peers = Vec::new();
+                Some(Answer::Found(FoundValue { record, peers }))
+            }
+            Ok(Request::PexOffer(_) | Request::HaveContent(_)) => Some(Answer::Ack),
             Ok(Request::FindNode(_) | Request::PexRequest { .. }) => {
                 Some(Answer::Peers(self.named.clone()))
             }

@@ -2,7 +2,7 @@
 //! driver contract to the letter and adds nothing of its own.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod deployed;
+pub mod deployed;
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -117,7 +117,7 @@ impl Sessions {
             }
             // An owner only answers: anything else would reach whoever asks next.
             Some(Tunnel::Relay) => return link.grants.consumed(lane, bytes),
-            None => {}
+            Some(Tunnel::Requester) | None => {}
         }
         if let Ok(Some(frame)) = CircuitFrame::decode(&envelope)
             && link.via.is_none()

@@ -1,12 +1,19 @@
 //! Sessions that are tunnels of deployed peers (SPECIFICATION §9.7).
 
 use alloc::collections::VecDeque;
+use core::net::SocketAddr;
 
-use super::{SessionEvent, Sessions, State};
-use crate::id::LinkId;
+use super::super::calls::Calls;
+use super::super::roster::Session;
+use super::link::{Link, State, Up};
+use super::{SessionEvent, Sessions};
+use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane};
+use crate::limits::FRAME_MAX;
 use crate::outbox::Outbox;
+use crate::time::Now;
 use crate::view::Tunnel;
+use crate::wire::{Capabilities, PeerAddr, Profile};
 
 impl Sessions {
     /// The peer's session is its tunnel from now on: we ask and it answers. It must wait for nothing else, as whatever
@@ -26,6 +33,45 @@ impl Sessions {
         if let Some(session) = self.roster.by_link(&up.key, id) {
             session.tunnel = Some(Tunnel::Relay);
         }
+    }
+
+    /// The owner of a slot can be asked on a link, by a name; what is asked there goes over the session with a relay.
+    pub(crate) fn open_tunnel(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        name: NodeKey,
+        relay: (NodeKey, &PeerAddr),
+    ) {
+        let (relay, at) = relay;
+        let up = Up {
+            key: name,
+            calls: Calls::new(),
+            tickets: 0,
+        };
+        let mut link = Link::new(false, State::Up(up));
+        link.via = Some(relay);
+        link.control.set_limit(FRAME_MAX);
+        link.grants.authenticated();
+        self.links.insert(id, link);
+        let session = Session {
+            link: id,
+            transport: at.transport,
+            remote: SocketAddr::new(at.ip, at.port),
+            via: Some(relay),
+            inbound: false,
+            profile: Profile::C,
+            level: None,
+            capabilities: Capabilities::default(),
+            since: now.mono,
+            heard: now.mono,
+            used: now.mono,
+            parting: false,
+            tunnel: Some(Tunnel::Requester),
+            received: 0,
+            sent: 0,
+        };
+        self.roster.add_tunnel(name, session);
     }
 
     /// Sends something on a session that is a tunnel.

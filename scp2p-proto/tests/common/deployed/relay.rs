@@ -22,6 +22,7 @@ pub struct Relaying {
     pub waited: usize,
     /// Refuses everybody with this text.
     pub refuses: Option<String>,
+    pub refused: u32,
     next: u64,
 }
 
@@ -62,6 +63,7 @@ impl Relaying {
         }
         match Request::decode(kind, &envelope.payload).ok()? {
             Request::RelayRegister(_) | Request::RelayStream(_) if self.refuses.is_some() => {
+                self.refused += 1;
                 refuse(self.refuses.as_ref()?)
             }
             Request::RelayRegister(register) => {
