@@ -224,6 +224,24 @@ number_id!(
     /// A download of the local application.
     DownloadId
 );
+impl NodeKey {
+    /// A name for the slot of a relay, in the place of the key of whoever is asked or asks through it, who proves none. It
+    /// is nobody's key, as nobody can make a key that is a certain hash.
+    pub(crate) fn of_slot(relay: &NodeKey, slot: RelaySlotId) -> NodeKey {
+        NodeKey::of_nobody(relay, b"slot", slot.0)
+    }
+
+    /// The same for a tunnel of ours at a relay, which is this link.
+    pub(crate) fn of_tunnel(relay: &NodeKey, link: LinkId) -> NodeKey {
+        NodeKey::of_nobody(relay, b"link", link.0)
+    }
+
+    fn of_nobody(relay: &NodeKey, what: &[u8; 4], number: u64) -> NodeKey {
+        let of = [&relay.0[..], what, &number.to_be_bytes()].concat();
+        NodeKey(blake3::derive_key("scp2p tunnel 2026 name of nobody", &of))
+    }
+}
+
 number_id!(
     /// A place at a relay under which its owner is reached, chosen at random by the relay; never 0.
     RelaySlotId

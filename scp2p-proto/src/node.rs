@@ -22,7 +22,7 @@ use crate::pending::{Call, CallId, Pending};
 use crate::planted::{self, Bug};
 use crate::relay::Relay;
 use crate::rng::Rng;
-use crate::session::{SessionEvent, Sessions, Ticket};
+use crate::session::{SessionEvent, Sessions};
 use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
@@ -30,7 +30,7 @@ use crate::unsaved::Unsaved;
 use crate::view::{
     Cause, DownloadView, PeerView, ShareView, Stats, Status, Subject, SubscriptionView,
 };
-use crate::wire::{Answer, AnswerError, Envelope, Request, RequestError};
+use crate::wire::{Answer, AnswerError, Envelope, Request};
 use crate::wish::{Conduct, Wish};
 
 /// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
@@ -94,6 +94,8 @@ macro_rules! cx {
     };
 }
 
+mod requests;
+
 impl Node {
     /// A node that goes on from `saved`. `seed` feeds all its randomness and must be new for each
     /// start on a real network. Outputs may be waiting at once.
@@ -107,7 +109,7 @@ impl Node {
             dht: Dht::new(&keys, rng("dht"), &saved, now),
             catalogs: Catalogs::new(&config, rng("catalogs"), &saved, now),
             transfers: Transfers::new(rng("transfers"), &saved, now),
-            relay: Relay::new(rng("relay"), rng("slots")),
+            relay: Relay::new(rng("relay"), rng("slots"), rng("tunnel")),
             config,
             keys,
             acts: Acts::default(),
@@ -396,11 +398,12 @@ impl Node {
                 link,
                 key,
                 last,
+                named,
                 parted,
                 lost,
             } => {
                 self.relay.on_down(cx!(self), link, key, last);
-                self.down(link, key, last, parted, lost);
+                self.down(key, (last, named), parted, lost);
             }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
@@ -429,6 +432,10 @@ impl Node {
                 circuit,
                 frame,
             } => self.relay.on_frame(cx!(self), link, circuit, frame),
+            SessionEvent::TunnelUp { link, relay } => {
+                self.peers.on_tunnel_up(link);
+                self.relay.on_tunnel_up(cx!(self), link, relay);
+            }
             SessionEvent::Tunnel { link, reply } => self.relay.on_tunnel(cx!(self), link, reply),
             SessionEvent::Room { key, link } => {
                 self.transfers.on_room(cx!(self), key, link);
@@ -476,7 +483,7 @@ impl Node {
         }
     }
 
-    fn down(&mut self, link: LinkId, key: NodeKey, last: bool, parted: bool, lost: Vec<CallId>) {
+    fn down(&mut self, key: NodeKey, (last, named): (bool, bool), parted: bool, lost: Vec<CallId>) {
         let mut is_missed = false;
         for call in lost {
             // What was asked over the lesser of two sessions is asked again over the other.
@@ -490,7 +497,7 @@ impl Node {
             }
         }
         self.transfers.on_session_down(cx!(self));
-        if link.is_tunnel() {
+        if named {
             // Only who downloads or follows shares has to do with names that are nobody's keys.
             self.catalogs.on_down(cx!(self), key);
             self.transfers.on_down(cx!(self), key);
@@ -516,76 +523,12 @@ impl Node {
             || self.relay.needs(peer, self.sessions.roster())
     }
 
-    /// A peer has no use for its session.
-    fn on_part(&mut self, from: NodeKey, ticket: Ticket) {
-        let is_busy = self.sessions.is_busy(ticket.link());
-        if is_busy || self.needs(&from) {
-            return cx!(self).refuse(ticket, "in use");
-        }
-        self.sessions.part(&from, ticket.link());
-        cx!(self).answer(ticket, Answer::Ack);
-    }
-
     /// Sessions end that nobody has a use for, those with contacts of the DHT last.
     fn part(&mut self, mut idle: Vec<NodeKey>, most: usize) {
         idle.retain(|peer| !self.needs(peer));
         idle.sort_by_cached_key(|peer| self.dht.knows(peer));
         for peer in idle.into_iter().take(most) {
             self.peers.part(cx!(self), peer);
-        }
-    }
-
-    fn request(&mut self, from: NodeKey, ticket: Ticket, request: Request) {
-        let cx = cx!(self);
-        match request {
-            Request::PexOffer(peers) => self.peers.on_pex_offer(cx, from, ticket, peers),
-            Request::PexRequest { max_peers } => {
-                self.peers.on_pex_request(cx, from, ticket, max_peers)
-            }
-            Request::Ping => cx.answer(ticket, Answer::Ack),
-            Request::Part => self.on_part(from, ticket),
-            Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
-            Request::DialBack(listening) => self.peers.on_dial_back(cx, from, ticket, listening),
-            Request::Punch(endpoints) => self.peers.on_punch(cx, from, ticket, endpoints),
-            Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
-            Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
-            Request::Store(record) => self.dht.on_store(cx, from, ticket, record),
-            Request::GetManifest(id) => self.catalogs.on_get_manifest(cx, ticket, id),
-            Request::ListPublicShares { max_entries } => {
-                self.catalogs.on_list_public(cx, ticket, max_entries);
-            }
-            Request::Watch(shares) => self.catalogs.on_watch(cx, from, ticket, shares),
-            Request::HeadAnnounce(announce) => {
-                self.catalogs.on_head_announce(cx, from, ticket, announce);
-            }
-            Request::RelayRegister(register) => self.relay.on_register(cx, from, ticket, register),
-            Request::RelayConnect(slot) => self.relay.on_slot_connect(cx, ticket, slot),
-            Request::RelayStream(stream) => self.relay.on_stream(cx, from, ticket, &stream),
-            Request::ListRelays { .. } => {
-                let error = RequestError::Unsupported(ticket.kind());
-                cx.refuse(ticket, alloc::string::ToString::to_string(&error));
-            }
-            Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
-            Request::GetChunk { content, index } => {
-                self.transfers
-                    .on_get_chunk(cx, from, ticket, content, index);
-            }
-            Request::GetChunkHashes(content) => {
-                self.transfers
-                    .on_get_chunk_hashes(cx, from, ticket, content);
-            }
-            Request::GetSubtrees {
-                content,
-                level,
-                page,
-            } => {
-                self.transfers
-                    .on_get_subtrees(cx, from, ticket, content, level, page);
-            }
-            Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
-            Request::Reserve => self.relay.on_reserve(cx, from, ticket),
-            Request::Connect(target) => self.relay.on_connect(cx, from, ticket, target),
-            Request::Incoming(circuit) => self.relay.on_incoming(cx, from, ticket, circuit),
         }
     }
 
@@ -719,6 +662,8 @@ impl Node {
             Wish::Pump(link) => self.relay.pump(cx, link),
             Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
+            Wish::DialTunnel { but } => self.peers.dial_tunnel(cx, &but),
+            Wish::TunnelRoute(route) => self.peers.set_tunnel(cx, route),
             Wish::MoreRelays => self.peers.connect_relays(cx),
             Wish::Serving(share) => self.catalogs.on_serving(cx, share),
         }

@@ -137,6 +137,8 @@ pub struct SessionView {
 pub enum Tunnel {
     /// It is the relay, and the peer is asked through it.
     Relay,
+    /// It is asked through it, by whomever. The peer's key is a name for the slot, and nobody's.
+    Owner,
     /// It asks through it. The peer's key is a name for the slot, and nobody's: who answers proves nothing by it.
     Requester,
 }

@@ -74,6 +74,10 @@ pub(crate) enum Wish {
     /// Relay: see to it that the owner of a deployed relay's slot can be asked. The outcome is
     /// [`Outcome::Reached`](crate::cx::Outcome::Reached).
     Tunnel { route: Box<RelayRoute>, tag: Tag },
+    /// Peers: open another link to a deployed bootstrap peer for a tunnel of ours, to none of these.
+    DialTunnel { but: Vec<NodeKey> },
+    /// Peers: deployed peers ask us through this slot now, or through none.
+    TunnelRoute(Option<Box<RelayRoute>>),
     /// Peers: others find us at these relays.
     Routes(Vec<NodeKey>),
     /// Peers: have a session with one or two more of the relays that are known.

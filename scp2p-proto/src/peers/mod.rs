@@ -17,7 +17,7 @@ mod view;
 mod why;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -113,6 +113,8 @@ pub(crate) struct Peers {
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
+    /// Links that are to become tunnels of ours.
+    tunnels: BTreeSet<LinkId>,
     back_off: Lru<NodeKey, BackOff>,
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
@@ -149,6 +151,7 @@ impl Peers {
             punch_dials: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now.mono),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
+            tunnels: BTreeSet::new(),
             back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
             unparted: BTreeMap::new(),
@@ -434,6 +437,9 @@ impl Peers {
     ) {
         if self.probes.remove(&link).is_some() {
             return self.dialed_back(cx, link, false);
+        }
+        if self.tunnels.remove(&link) {
+            return;
         }
         let Some(goal) = self.dials.failed(link, &failure) else {
             return;

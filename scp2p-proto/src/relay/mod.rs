@@ -14,14 +14,14 @@ use self::carrier::Carrier;
 use self::ends::Ends;
 use self::pipes::{At, Pipes};
 use self::places::Places;
-use self::tunnel::{Asking, Slots};
+use self::tunnel::{Asking, Own, Slots};
 use crate::cx::{self, Cx, Outcome};
 use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::outbox::ForCircuit;
 use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
 use crate::time::Time;
-use crate::wire::{CircuitFrame, Envelope, RelayRegister, RelayRoute, RelayStream};
+use crate::wire::{CircuitFrame, Envelope, PeerAddr, RelayRegister, RelayRoute, RelayStream};
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,10 +51,11 @@ pub(crate) struct Relay {
     places: Places,
     slots: Slots,
     asking: Asking,
+    own: Own,
 }
 
 impl Relay {
-    pub(crate) fn new(places: Rng, slots: Rng) -> Relay {
+    pub(crate) fn new(places: Rng, slots: Rng, own: Rng) -> Relay {
         Relay {
             pipes: Pipes::default(),
             carrier: Carrier::default(),
@@ -62,6 +63,7 @@ impl Relay {
             places: Places::new(places),
             slots: Slots::new(slots),
             asking: Asking::default(),
+            own: Own::new(own),
         }
     }
 
@@ -130,6 +132,11 @@ impl Relay {
         self.asking.reach(cx, route, tag);
     }
 
+    /// A session for a tunnel of ours is up with the relay at this address.
+    pub(crate) fn on_tunnel_up(&mut self, cx: &mut Cx<'_>, link: LinkId, relay: PeerAddr) {
+        self.own.on_opened(cx, link, relay);
+    }
+
     /// What is waited for.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &cx::Tag> {
         self.asking.tags()
@@ -137,6 +144,7 @@ impl Relay {
 
     /// Something that answers came on a session that is a tunnel.
     pub(crate) fn on_tunnel(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
+        self.own.on_reply(cx, link, &reply);
         self.slots.on_reply(cx, link, reply);
     }
 
@@ -226,6 +234,7 @@ impl Relay {
     /// A session is up.
     pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.places.on_up(cx, peer);
+        self.own.on_up(cx, &peer);
     }
 
     /// A session has ended.
@@ -233,6 +242,7 @@ impl Relay {
         self.pipes.session_down(cx, link);
         self.carrier.on_down(link);
         self.slots.on_down(cx, link);
+        self.own.on_down(cx, link);
         if last {
             self.places.on_down(cx, peer);
         }
@@ -250,6 +260,7 @@ impl Relay {
     /// Whether others can dial us without a relay.
     pub(crate) fn on_reachable(&mut self, cx: &mut Cx<'_>, is_direct: bool) {
         self.places.on_reachable(cx, is_direct);
+        self.own.on_reachable(cx, is_direct);
     }
 
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
@@ -257,6 +268,7 @@ impl Relay {
         self.carrier.on_time(cx, &mut self.pipes);
         self.slots.on_time(cx);
         self.asking.on_time(cx);
+        self.own.on_time(cx, self.places.is_any_held());
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -265,6 +277,7 @@ impl Relay {
             self.carrier.deadline(),
             self.slots.deadline(),
             self.asking.deadline(),
+            self.own.deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -277,6 +290,7 @@ impl Relay {
         self.carrier.check(broken);
         self.slots.check(roster, broken);
         self.asking.check(roster, broken);
+        self.own.check(roster, broken);
     }
 
     /// The links on which requests wait for an answer.

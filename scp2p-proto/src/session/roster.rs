@@ -14,7 +14,7 @@ use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: BTreeMap<NodeKey, Vec<Session>>,
-    /// Owners of slots that can be asked, by names that are nobody's keys.
+    /// Slots in whose tunnels we have a part, by names that are nobody's keys.
     tunnels: BTreeMap<NodeKey, Session>,
     /// Where we can be reached, for provider records and peer exchange, as Peers made it out.
     pub own_addrs: Vec<PeerAddr>,
@@ -60,7 +60,7 @@ impl Session {
     pub(crate) fn is_callable(&self) -> bool {
         match self.tunnel {
             None => self.level.is_some() || !self.inbound,
-            Some(Tunnel::Relay) => false,
+            Some(Tunnel::Relay | Tunnel::Owner) => false,
             Some(Tunnel::Requester) => true,
         }
     }
@@ -114,20 +114,27 @@ impl Roster {
         deployed.map(|(key, _)| *key)
     }
 
-    /// Owners of slots that can be asked, by their names. They are no peers: nothing is theirs but what proves itself.
+    /// Slots by their names: those whose owners can be asked, and our own, by which others ask. They are no peers:
+    /// nothing is theirs but what proves itself.
     pub(crate) fn tunnels(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
         self.tunnels.iter()
     }
 
     /// All who can be asked for contents.
     pub(crate) fn askable(&self) -> impl Iterator<Item = NodeKey> {
-        let peers = self.iter().filter(|(_, session)| session.is_callable());
-        peers.chain(self.tunnels()).map(|(key, _)| *key)
+        let all = self.iter().chain(self.tunnels());
+        let askable = all.filter(|(_, session)| session.is_callable());
+        askable.map(|(key, _)| *key)
+    }
+
+    /// Whether this is no peer's key, but the name of a slot.
+    pub(crate) fn is_name(&self, key: &NodeKey) -> bool {
+        self.tunnels.contains_key(key)
     }
 
     /// Whether something may be asked of somebody, who may be known by name alone.
     pub(crate) fn allows(&self, peer: &NodeKey, request: &Request) -> bool {
-        !self.tunnels.contains_key(peer) || request.may_be_relayed()
+        !self.is_name(peer) || request.may_be_relayed()
     }
 
     /// Every connected peer once, by key.
@@ -160,10 +167,9 @@ impl Roster {
 
     /// Whether a session is up on this link.
     pub(crate) fn is_up(&self, link: LinkId) -> bool {
-        self.sessions
-            .values()
-            .flatten()
-            .any(|session| session.link == link)
+        let sessions = self.sessions.values().flatten();
+        let mut sessions = sessions.chain(self.tunnels.values());
+        sessions.any(|session| session.link == link)
     }
 
     /// Whether frames wait for room on this link, so that nothing should be loaded for it.

@@ -37,9 +37,20 @@ pub(crate) struct DialPlan {
     pub profile: Profile,
     /// Whom to insist on.
     pub expected: Option<NodeKey>,
-    /// Only find out whether the peer answers there: the link is closed before our
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a link is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A session.
+    Session,
+    /// Only to find out whether the peer answers there: the link is closed before our
     /// ack, so that the other end never counts it as a session.
-    pub probe: bool,
+    Probe,
+    /// A tunnel of ours at a deployed relay: we ask nothing on it but for a slot.
+    Tunnel,
 }
 
 /// Why a link came to nothing.
@@ -65,6 +76,8 @@ pub(crate) enum SessionEvent {
         link: LinkId,
         key: NodeKey,
         last: bool,
+        /// The key is nobody's, but the name of a slot.
+        named: bool,
         /// Neither end had a use for it.
         parted: bool,
         lost: Vec<CallId>,
@@ -105,6 +118,11 @@ pub(crate) enum SessionEvent {
         link: LinkId,
         circuit: CircuitId,
         frame: CircuitFrame,
+    },
+    /// A link that we dialled for a tunnel of ours is up, to the relay at this address.
+    TunnelUp {
+        link: LinkId,
+        relay: PeerAddr,
     },
     /// What answers on a session that is a tunnel.
     Tunnel {
@@ -490,15 +508,15 @@ impl Sessions {
         match link.state {
             State::Up(mut up) => {
                 let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();
-                let parted = self
-                    .roster
-                    .by_link(&up.key, id)
-                    .is_some_and(|it| it.parting);
+                let session = self.roster.by_link(&up.key, id);
+                let parted = session.is_some_and(|it| it.parting);
+                let named = self.roster.is_name(&up.key);
                 let last = self.roster.remove(&up.key, id);
                 heard.push_back(SessionEvent::Down {
                     link: id,
                     key: up.key,
                     last,
+                    named,
                     parted,
                     lost,
                 });

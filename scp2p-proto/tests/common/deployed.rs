@@ -106,6 +106,11 @@ impl Deployed {
         frames.collect()
     }
 
+    /// How many requests it made, the number of the next one.
+    pub fn requests(&self) -> u32 {
+        self.asked.len() as u32
+    }
+
     /// Opens a session.
     pub fn dial(&mut self, dial: Dial) -> (LinkId, Output) {
         let link = LinkId(1 << 62 | self.dialled.len() as u64);

@@ -22,7 +22,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 const IDLE_TIME: Duration = Duration::from_secs(120);
 /// An owner that could not be asked is left alone for so long.
 const REST_TIME: Duration = Duration::from_secs(60);
-const NAME_CONTEXT: &str = "scp2p tunnel 2026 name of a slot";
 
 #[derive(Default)]
 pub(in crate::relay) struct Asking {
@@ -86,7 +85,7 @@ impl Asking {
         route: &RelayRoute,
     ) -> Result<NodeKey, ConnectError> {
         let slot = route.slot;
-        let name = name(&relay, slot);
+        let name = NodeKey::of_slot(&relay, slot);
         if self.ways.values().any(|way| way.name == name) {
             return Ok(name);
         }
@@ -218,12 +217,6 @@ impl Way {
     }
 }
 
-fn name(relay: &NodeKey, slot: RelaySlotId) -> NodeKey {
-    let mut of = relay.0.to_vec();
-    of.extend_from_slice(&slot.0.to_be_bytes());
-    NodeKey(blake3::derive_key(NAME_CONTEXT, &of))
-}
-
 fn deliver(cx: &mut Cx<'_>, link: LinkId, frame: Frame) {
     for bytes in [frame.head, frame.body] {
         cx.link(link, LinkEvent::Bytes(Lane::Control, bytes));
@@ -241,7 +234,9 @@ impl Asking {
         let asked = self.ways.len() + self.reaching.len();
         broken.at_most("slots that are asked", asked, SLOTS_ASKED_MAX);
         self.resting.0.check("slots that are left alone", broken);
-        let shown: BTreeSet<LinkId> = roster.tunnels().map(|(_, session)| session.link).collect();
+        let shown = roster.tunnels().map(|(_, session)| session);
+        let shown = shown.filter(|session| session.is_callable());
+        let shown: BTreeSet<LinkId> = shown.map(|session| session.link).collect();
         let known: BTreeSet<LinkId> = self.ways.keys().copied().collect();
         broken.unless(shown == known, || {
             "tunnels are not those that are shown".into()

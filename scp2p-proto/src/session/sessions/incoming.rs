@@ -11,7 +11,7 @@ use crate::id::CircuitId;
 use crate::io::Lane;
 use crate::limits::TICKETS_MAX;
 use crate::view::Tunnel;
-use crate::wire::{CircuitFrame, Envelope, Request};
+use crate::wire::{CircuitFrame, Envelope, Request, RequestError};
 
 impl Sessions {
     pub(super) fn room(&mut self, step: &mut Step<'_>, lane: Lane, bytes: u32) {
@@ -107,7 +107,7 @@ impl Sessions {
         };
         let session = self.roster.by_link(&up.key, step.id);
         match session.and_then(|session| session.tunnel) {
-            Some(Tunnel::Relay) if envelope.is_response() => {
+            Some(Tunnel::Relay | Tunnel::Owner) if envelope.is_response() => {
                 link.grants.consumed(lane, bytes);
                 step.heard.push_back(SessionEvent::Tunnel {
                     link: step.id,
@@ -117,7 +117,7 @@ impl Sessions {
             }
             // An owner only answers: anything else would reach whoever asks next.
             Some(Tunnel::Relay) => return link.grants.consumed(lane, bytes),
-            Some(Tunnel::Requester) | None => {}
+            Some(Tunnel::Owner | Tunnel::Requester) | None => {}
         }
         if let Ok(Some(frame)) = CircuitFrame::decode(&envelope)
             && link.via.is_none()
@@ -164,6 +164,10 @@ impl Sessions {
             );
         }
         match Request::decode(envelope.kind, &envelope.payload) {
+            Ok(request) if !self.roster.allows(&up.key, &request) => {
+                let error = RequestError::Unsupported(envelope.kind);
+                self.reply_unticketed(step, ticket, &error.to_string());
+            }
             Ok(request) => {
                 up.tickets += 1;
                 self.roster.used(&up.key, step.id, &request, step.now.mono);

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use super::super::calls::Calls;
 use super::super::roster::Session;
 use super::link::{Link, State, Up};
-use super::{SessionEvent, Sessions};
+use super::{SessionEvent, Sessions, Step};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane};
 use crate::limits::FRAME_MAX;
@@ -33,6 +33,33 @@ impl Sessions {
         if let Some(session) = self.roster.by_link(&up.key, id) {
             session.tunnel = Some(Tunnel::Relay);
         }
+    }
+
+    /// A session for a tunnel of ours is up.
+    pub(super) fn tunnel_up(
+        &mut self,
+        step: &mut Step<'_>,
+        name: NodeKey,
+        with: (NodeKey, Session),
+    ) {
+        let (relay, session) = with;
+        let at = PeerAddr {
+            ip: session.remote.ip(),
+            port: session.remote.port(),
+            transport: session.transport,
+            key: Some(relay),
+            relay_via: None,
+        };
+        let session = Session {
+            via: Some(relay),
+            tunnel: Some(Tunnel::Owner),
+            ..session
+        };
+        self.roster.add_tunnel(name, session);
+        step.heard.push_back(SessionEvent::TunnelUp {
+            link: step.id,
+            relay: at,
+        });
     }
 
     /// The owner of a slot can be asked on a link, by a name; what is asked there goes over the session with a relay.
