@@ -62,6 +62,10 @@ pub const SLOTS_ASKED_MAX: usize = 64;
 pub const SLOTS_RESTING_MAX: usize = 1024;
 /// What waits on its way to the owner of a slot, in bytes: some dozens of requests, of which one at a time goes out.
 pub const TUNNEL_ROOM: u32 = 16_384;
+/// A request that is relayed, in bytes: twice the longest value of the DHT, far more than any request for contents.
+pub const RELAYED_REQUEST_MAX: usize = 2 * VALUE_MAX;
+/// Requests that wait for owners of slots, all together: some dozens of MiB of the longest ones.
+pub const SLOT_QUEUES_MAX: usize = 256;
 /// Addresses remembered for what they had relayed lately.
 pub const ASKERS_MAX: usize = 1024;
 /// Reservations held for others: each is a session too.

@@ -121,7 +121,8 @@ pub struct SessionView {
     pub profile: Profile,
     /// Whether the session is bound to its TLS channel.
     pub bound: bool,
-    /// What it is, if it is a tunnel of deployed peers: the relay of it reads what goes through it.
+    /// What this node has to do with it, if it or another one with the peer is a tunnel of deployed peers: the relay reads
+    /// what goes through it.
     pub tunnel: Option<Tunnel>,
     /// The last round trip measured.
     pub rtt: Option<Duration>,

@@ -200,7 +200,16 @@ fn what_is_no_request_is_not_relayed() {
         flags: 1,
         payload: Bytes::new(),
     };
-    let answers = scene.asked(&[stream(Bytes::from_static(b"\xa0")), stream(reply.encode())]);
+    let long = Envelope {
+        flags: 0,
+        payload: vec![0; 200_000].into(),
+        ..reply.clone()
+    };
+    let answers = scene.asked(&[
+        stream(Bytes::from_static(b"\xa0")),
+        stream(reply.encode()),
+        stream(long.encode()),
+    ]);
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
     assert_eq!(scene.reached(), 0);
 }

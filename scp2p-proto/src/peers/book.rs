@@ -360,6 +360,7 @@ mod tests {
     fn nobody_is_shunned_for_being_slow() {
         let key = NodeKey([1; 32]);
         let mut book = Book::default();
+        book.heard_of(key, addr(1, Transport::Quic));
         let mut judge = |conduct, times: u32| {
             for _ in 0..times {
                 book.judge(key, conduct, UnixTime(5));
@@ -392,6 +393,7 @@ mod tests {
     fn corrupt_peers_are_shunned_for_a_while() {
         let key = NodeKey([1; 32]);
         let mut book = Book::default();
+        book.heard_of(key, addr(1, Transport::Quic));
         book.judge(key, Conduct::Corrupt, UnixTime(0));
         assert!(!book.is_shunned(&key, UnixTime(1)));
         book.judge(key, Conduct::Corrupt, UnixTime(1));

@@ -48,9 +48,11 @@ impl Peers {
 
     fn view(&self, key: NodeKey, record: &Record, roster: &Roster) -> PeerView {
         let session = roster.session(&key);
+        let session = session.map(|session| self.session_view(&key, session));
+        let tunnel = roster.all(&key).iter().find_map(|session| session.tunnel);
         PeerView {
             key,
-            session: session.map(|session| self.session_view(&key, session)),
+            session: session.map(|session| SessionView { tunnel, ..session }),
             addresses: record.reached_since(UnixTime(0)).cloned().collect(),
             last_seen: record.last_seen,
             score: record.score,

@@ -264,11 +264,10 @@ impl Sessions {
         };
         self.roster.used(peer, id, request, now.mono);
         // A peer that reads nothing while we ask is cut by the time-outs of the calls.
-        let frame = match request {
-            Request::RelayStream(stream) => {
-                Request::RelayStream(stream.numbered(req_id)).to_frame(req_id)
-            }
-            request => request.to_frame(req_id),
+        let frame = if let Request::RelayStream(stream) = request {
+            Request::RelayStream(stream.numbered(req_id)).to_frame(req_id)
+        } else {
+            request.to_frame(req_id)
         };
         let queued = link.push(Lane::Control, frame).is_ok();
         self.pump(id, out);

@@ -95,7 +95,8 @@ impl Line {
         };
         let message = Message {
             kind: inner.kind,
-            payload: inner.payload,
+            // What waits must not hold all that was read with it.
+            payload: Bytes::copy_from_slice(&inner.payload),
         };
         self.waiting.push_back((asker, message));
     }

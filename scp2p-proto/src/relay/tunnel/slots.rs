@@ -12,7 +12,7 @@ use crate::id::{LinkId, NodeKey, RelaySlotId};
 use crate::io::CloseCode;
 use crate::limits::{
     ASKER_BURST, ASKER_PER_SECOND, ASKER_STREAMS_MAX, ASKERS_MAX, RELAY_PAYLOAD_MAX,
-    SLOT_LIFE_SECS, SLOTS_MAX, SLOTS_OF_OWNER_MAX,
+    RELAYED_REQUEST_MAX, SLOT_LIFE_SECS, SLOT_QUEUES_MAX, SLOTS_MAX, SLOTS_OF_OWNER_MAX,
 };
 use crate::lru::Lru;
 use crate::rng::Rng;
@@ -189,12 +189,9 @@ impl Slots {
         }
         let inner = inner(stream)?;
         self.forget_ended(cx.now);
-        let askers = self.lines().flat_map(Line::askers);
-        if askers
-            .filter(|asker| asker.ticket.link() == ticket.link())
-            .count()
-            >= ASKER_STREAMS_MAX
-        {
+        let is_its = |link: &LinkId| *link == ticket.link();
+        let (all, its) = (self.askers().count(), self.askers().filter(is_its).count());
+        if all >= SLOT_QUEUES_MAX || its >= ASKER_STREAMS_MAX {
             return Err("rate limit: too many requests under way".into());
         }
         let slot = self
@@ -275,6 +272,12 @@ impl Slots {
         self.lines().filter_map(Line::deadline).min()
     }
 
+    /// Over which links those came who wait.
+    fn askers(&self) -> impl Iterator<Item = LinkId> {
+        let askers = self.lines().flat_map(Line::askers);
+        askers.map(|asker| asker.ticket.link())
+    }
+
     fn lines(&self) -> impl Iterator<Item = &Line> {
         self.slots.values().filter_map(|slot| slot.tunnel.as_ref())
     }
@@ -297,6 +300,9 @@ fn session<'a>(cx: &Cx<'a>, peer: &NodeKey, link: LinkId) -> Result<&'a Session,
 
 /// The request within a request, if it may be relayed.
 fn inner(stream: &RelayStream) -> Result<Envelope, &'static str> {
+    if stream.payload.len() > RELAYED_REQUEST_MAX {
+        return Err("what is to be relayed is too long");
+    }
     match stream.inner() {
         Ok(inner) if inner.flags == 0 => Ok(inner),
         Ok(_) => Err("what is to be relayed is no request"),
@@ -363,6 +369,11 @@ impl Slots {
         broken.at_most("slots of deployed peers", self.slots.len(), SLOTS_MAX);
         self.askers
             .check("addresses that had something relayed", broken);
+        broken.at_most(
+            "requests for owners of slots",
+            self.askers().count(),
+            SLOT_QUEUES_MAX,
+        );
         let mut links = BTreeSet::new();
         for line in self.lines() {
             line.check(broken);
@@ -380,8 +391,6 @@ impl Slots {
 
     /// The links on which requests wait for the owners of slots.
     pub(in crate::relay) fn tickets(&self) -> impl Iterator<Item = LinkId> {
-        self.lines()
-            .flat_map(Line::askers)
-            .map(|asker| asker.ticket.link())
+        self.askers()
     }
 }
