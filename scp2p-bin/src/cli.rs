@@ -196,6 +196,10 @@ command_args! {
         #[argh(switch)]
         pub relay: bool,
 
+        /// do not use relays of deployed peers, which read what they relay, and with --relay be none for them either
+        #[argh(switch)]
+        pub no_readable_relays: bool,
+
         /// off, error, warn, info, debug, trace, or a filter such as info,scp2p_proto=debug; default info (SCP2P_LOG)
         #[argh(option, arg_name = "level")]
         pub log_level: Option<String>,

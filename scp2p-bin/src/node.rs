@@ -40,6 +40,7 @@ pub async fn run(args: &NodeArgs) -> Result<(), Failure> {
     options.bind_tcp = settings.bind_tcp;
     options.bootstrap = settings.bootstrap;
     options.config.require_binding = settings.require_binding;
+    options.config.deployed_relays = settings.deployed_relays;
     if settings.relay {
         options.config.relay = Some(RelayLimits::default());
         options.config.capabilities.relay = true;

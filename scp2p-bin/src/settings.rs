@@ -33,6 +33,8 @@ pub struct Settings {
     pub require_binding: bool,
     /// Relay for others.
     pub relay: bool,
+    /// Use tunnels of deployed peers, which relays read.
+    pub deployed_relays: bool,
     /// What to log.
     pub log: EnvFilter,
 }
@@ -59,6 +61,7 @@ impl Settings {
             bootstrap: bootstrap.peers()?,
             require_binding: args.require_binding,
             relay: args.relay,
+            deployed_relays: !args.no_readable_relays,
             log: level.filter()?,
         })
     }
@@ -226,6 +229,7 @@ mod tests {
             bootstrap: Vec::new(),
             require_binding: false,
             relay: false,
+            no_readable_relays: false,
             log_level: None,
             stop_on_stdin_eof: false,
             data_dir: Some("/data".into()),
