@@ -91,10 +91,8 @@ impl Deployed {
 
     /// Asks over a session. Whoever asks for a tunnel there answers on it from then on.
     pub fn ask_on(&mut self, link: LinkId, requests: &[Request]) -> Vec<Output> {
-        let is_tunnel = |request: &Request| match request {
-            Request::RelayRegister(register) => register.tunnel,
-            _ => false,
-        };
+        let is_tunnel =
+            |request: &Request| matches!(request, Request::RelayRegister(it) if it.tunnel);
         if requests.iter().any(is_tunnel) {
             self.tunnels.insert(link);
         }

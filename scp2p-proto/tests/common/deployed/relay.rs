@@ -61,12 +61,12 @@ impl Relaying {
         if envelope.is_response() {
             return None;
         }
-        match Request::decode(kind, &envelope.payload).ok()? {
-            Request::RelayRegister(_) | Request::RelayStream(_) if self.refuses.is_some() => {
+        match Request::decode(kind, &envelope.payload) {
+            Ok(Request::RelayRegister(_) | Request::RelayStream(_)) if self.refuses.is_some() => {
                 self.refused += 1;
                 refuse(self.refuses.as_ref()?)
             }
-            Request::RelayRegister(register) => {
+            Ok(Request::RelayRegister(register)) => {
                 let slot = register.slot.unwrap_or_else(|| {
                     self.next += 1;
                     RelaySlotId(self.next)
@@ -80,7 +80,7 @@ impl Relaying {
                 };
                 send(Answer::RelayRegistered(registered).to_frame(kind, req_id))
             }
-            Request::RelayStream(stream) => {
+            Ok(Request::RelayStream(stream)) => {
                 let Some(slot) = self.slots.get_mut(&stream.slot) else {
                     return refuse("relay slot not found");
                 };
@@ -98,7 +98,7 @@ impl Relaying {
                 self.waited = self.waited.max(slot.waiting.len());
                 Some(slot.next().into_iter().collect())
             }
-            _ => None,
+            Ok(_) | Err(_) => None,
         }
     }
 
