@@ -52,6 +52,9 @@ pub struct Config {
     pub relays: Vec<BootstrapAddr>,
     /// Whether and how this node announces itself as a relay, which it does only with [`Config::relay`].
     pub announcing: Option<Announcing>,
+    /// Whether tunnels of deployed peers are used, whose relays read and can alter all that goes through them
+    /// (SPECIFICATION §9.7): as their relay, if this node relays at all, to reach others and to be reached.
+    pub deployed_relays: bool,
     /// Sessions kept although they are of no use at the time. More make a lookup cheaper, each costs some kilobytes
     /// here and more in the transport.
     pub sessions_kept: u32,
@@ -156,6 +159,7 @@ impl Default for Config {
             relay: None,
             relays: Vec::new(),
             announcing: None,
+            deployed_relays: true,
             sessions_kept: 128,
             #[cfg(feature = "planted")]
             planted: None,

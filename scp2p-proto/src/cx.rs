@@ -12,7 +12,7 @@ use crate::command::{CommandError, Reply};
 use crate::config::Config;
 use crate::event::Event;
 use crate::id::{CircuitId, LinkId, NodeKey, OpId};
-use crate::io::{CloseCode, Dial, Lane, LinkEvent};
+use crate::io::{CloseCode, Dial, Frame, Lane, LinkEvent};
 use crate::keys::Keys;
 use crate::session::{Carriage, DialPlan, Roster, Ticket};
 use crate::storage::{
@@ -57,6 +57,17 @@ pub(crate) enum Act {
     },
     /// Something of a circuit, over the session of this link.
     Circuit(LinkId, CircuitId, CircuitFrame),
+    /// The session on this link becomes the tunnel of its peer, for whom we relay.
+    Turn(LinkId),
+    /// Something goes out on a session that is a tunnel.
+    Tunnel(LinkId, Frame),
+    /// The owner of a slot, known by this name, can be asked through the relay at an address on this link.
+    OpenTunnel {
+        link: LinkId,
+        name: NodeKey,
+        relay: NodeKey,
+        at: PeerAddr,
+    },
     /// What happened on a link that is a circuit, and which relay carries it if it is new.
     Link(LinkId, Option<Carriage>, LinkEvent),
     /// Opens a link that is a circuit.
@@ -297,6 +308,33 @@ impl Cx<'_> {
     /// Sends something of a circuit; only Relay does.
     pub(crate) fn circuit(&mut self, link: LinkId, circuit: CircuitId, frame: CircuitFrame) {
         self.push(Act::Circuit(link, circuit, frame));
+    }
+
+    /// The session on this link becomes the tunnel of its peer after what was sent on it, and nothing is sent on it any
+    /// more but by [`Cx::tunnel`]; only Relay does.
+    pub(crate) fn turn(&mut self, link: LinkId) {
+        self.push(Act::Turn(link));
+    }
+
+    /// Sends something on a session that is a tunnel; only Relay does.
+    pub(crate) fn tunnel(&mut self, link: LinkId, frame: Frame) {
+        self.push(Act::Tunnel(link, frame));
+    }
+
+    /// The owner of a slot can be asked on this link by a name that is nobody's key; only Relay says so.
+    pub(crate) fn open_tunnel(
+        &mut self,
+        link: LinkId,
+        name: NodeKey,
+        relay: NodeKey,
+        at: PeerAddr,
+    ) {
+        self.push(Act::OpenTunnel {
+            link,
+            name,
+            relay,
+            at,
+        });
     }
 
     /// Something happened on a link that is a circuit; only Relay says so.

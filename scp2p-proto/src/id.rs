@@ -174,6 +174,7 @@ number_id!(
 
 impl LinkId {
     const CIRCUIT: u64 = 1 << 62;
+    const TUNNEL: u64 = 1 << 60;
 
     /// The link of a circuit, of which this is the number.
     pub(crate) fn circuit(number: u64) -> LinkId {
@@ -183,6 +184,15 @@ impl LinkId {
     /// The link of a circuit that others opened.
     pub(crate) fn accepted_circuit(number: u64) -> LinkId {
         LinkId::circuit(number | 1 << 61)
+    }
+
+    /// The link to the owner of a deployed relay's slot; for drivers it is a circuit.
+    pub(crate) fn tunnel(number: u64) -> LinkId {
+        LinkId::circuit(number | LinkId::TUNNEL)
+    }
+
+    pub(crate) fn is_tunnel(self) -> bool {
+        self.is_circuit() && self.0 & LinkId::TUNNEL != 0
     }
 
     pub(crate) fn is_circuit(self) -> bool {
@@ -214,6 +224,24 @@ number_id!(
     /// A download of the local application.
     DownloadId
 );
+impl NodeKey {
+    /// A name for the slot of a relay, in the place of the key of whoever is asked or asks through it, who proves none. It
+    /// is nobody's key, as nobody can make a key that is a certain hash.
+    pub(crate) fn of_slot(relay: &NodeKey, slot: RelaySlotId) -> NodeKey {
+        NodeKey::of_nobody(relay, b"slot", slot.0)
+    }
+
+    /// The same for a tunnel of ours at a relay, which is this link.
+    pub(crate) fn of_tunnel(relay: &NodeKey, link: LinkId) -> NodeKey {
+        NodeKey::of_nobody(relay, b"link", link.0)
+    }
+
+    fn of_nobody(relay: &NodeKey, what: &[u8; 4], number: u64) -> NodeKey {
+        let of = [&relay.0[..], what, &number.to_be_bytes()].concat();
+        NodeKey(blake3::derive_key("scp2p tunnel 2026 name of nobody", &of))
+    }
+}
+
 number_id!(
     /// A place at a relay under which its owner is reached, chosen at random by the relay; never 0.
     RelaySlotId

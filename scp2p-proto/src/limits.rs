@@ -42,6 +42,36 @@ pub const PLACES_WANTED: usize = 3;
 pub const AILING_CIRCUITS_MAX: usize = 1024;
 /// Relays remembered for giving no place.
 pub const RELAYS_REFUSING_MAX: usize = 256;
+/// Slots of deployed peers, as many as their relays have: each may be a session.
+pub const SLOTS_MAX: usize = 64;
+/// Slots of one owner, as many as deployed relays give.
+pub const SLOTS_OF_OWNER_MAX: usize = 4;
+/// How long a slot is kept that is not registered again, in seconds, by SPECIFICATION §9.7.
+pub const SLOT_LIFE_SECS: u64 = 600;
+/// Requests that wait for the owner of a slot, each up to 1 MiB, as with deployed relays.
+pub const SLOT_QUEUE_MAX: usize = 32;
+/// Requests for the owner of one slot, at once and a second afterwards: some MiB a second of chunks.
+pub const SLOT_BURST: u32 = 64;
+/// See [`SLOT_BURST`].
+pub const SLOT_PER_SECOND: u32 = 16;
+/// Requests to relay from one address, at once and a second afterwards: a deployed relay takes 180 a minute.
+pub const ASKER_BURST: u32 = 64;
+/// See [`ASKER_BURST`].
+pub const ASKER_PER_SECOND: u32 = 8;
+/// Requests of one session that may wait for owners of slots: so many of the longest replies fit its queue.
+pub const ASKER_STREAMS_MAX: usize = 4;
+/// Owners of slots asked at a time, relays being connected included.
+pub const SLOTS_ASKED_MAX: usize = 64;
+/// Slots remembered because their owners could not be asked.
+pub const SLOTS_RESTING_MAX: usize = 1024;
+/// What waits on its way to the owner of a slot, in bytes: some dozens of requests, of which one at a time goes out.
+pub const TUNNEL_ROOM: u32 = 16_384;
+/// A request that is relayed, in bytes: twice the longest value of the DHT, far more than any request for contents.
+pub const RELAYED_REQUEST_MAX: usize = 2 * VALUE_MAX;
+/// Requests that wait for owners of slots, all together: some dozens of MiB of the longest ones.
+pub const SLOT_QUEUES_MAX: usize = 256;
+/// Addresses remembered for what they had relayed lately.
+pub const ASKERS_MAX: usize = 1024;
 /// Reservations held for others: each is a session too.
 pub const RESERVATIONS_MAX: usize = 512;
 /// Addresses remembered with what those there took of a relay within an hour, and with how often they asked for places and

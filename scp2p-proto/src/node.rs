@@ -23,12 +23,12 @@ use crate::pending::{Call, CallId, Pending};
 use crate::planted::{self, Bug};
 use crate::relay::Relay;
 use crate::rng::Rng;
-use crate::session::{SessionEvent, Sessions, Ticket};
+use crate::session::{SessionEvent, Sessions};
 use crate::storage::{Batch, Saved, StoreError};
 use crate::time::{Now, Time};
 use crate::transfers::Transfers;
 use crate::unsaved::Unsaved;
-use crate::wire::{Answer, AnswerError, Envelope, Request, RequestError};
+use crate::wire::{Answer, AnswerError, Envelope, Request};
 use crate::wish::{Conduct, Wish};
 
 /// A peer: it consumes inputs and timestamps and asks for effects. The driver contract is in the
@@ -91,6 +91,8 @@ macro_rules! cx {
         }
     };
 }
+
+mod requests;
 
 impl Node {
     /// A node that goes on from `saved`. `seed` feeds all its randomness and must be new for each
@@ -306,15 +308,16 @@ impl Node {
                 link,
                 key,
                 last,
+                named,
                 parted,
                 via,
                 lost,
             } => {
-                if let Some(relay) = via.filter(|_| last && !parted) {
+                if let Some(relay) = via.filter(|_| last && !named && !parted) {
                     self.peers.circuit_lost(relay, key, self.now.mono);
                 }
                 self.relay.on_down(cx!(self), link, key, last);
-                self.down(key, last, parted, lost);
+                self.down(key, (last, named), parted, lost);
             }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
@@ -343,6 +346,11 @@ impl Node {
                 circuit,
                 frame,
             } => self.relay.on_frame(cx!(self), link, circuit, frame),
+            SessionEvent::TunnelUp { link, relay } => {
+                self.peers.on_tunnel_up(link);
+                self.relay.on_tunnel_up(cx!(self), link, relay);
+            }
+            SessionEvent::Tunnel { link, reply } => self.relay.on_tunnel(cx!(self), link, reply),
             SessionEvent::Room { key, link } => {
                 self.transfers.on_room(cx!(self), key, link);
                 self.relay.on_room(cx!(self), link);
@@ -389,7 +397,7 @@ impl Node {
         }
     }
 
-    fn down(&mut self, key: NodeKey, last: bool, parted: bool, lost: Vec<CallId>) {
+    fn down(&mut self, key: NodeKey, (last, named): (bool, bool), parted: bool, lost: Vec<CallId>) {
         let mut is_missed = false;
         for call in lost {
             // What was asked over the lesser of two sessions is asked again over the other.
@@ -403,7 +411,11 @@ impl Node {
             }
         }
         self.transfers.on_session_down(cx!(self));
-        if last {
+        if named {
+            // Only who downloads or follows shares has to do with names that are nobody's keys.
+            self.catalogs.on_down(cx!(self), key);
+            self.transfers.on_down(cx!(self), key);
+        } else if last {
             self.peers.on_down(cx!(self), key);
             if !parted {
                 self.dht.on_down(cx!(self), key);
@@ -425,77 +437,12 @@ impl Node {
             || self.relay.needs(peer, self.sessions.roster())
     }
 
-    /// A peer has no use for its session.
-    fn on_part(&mut self, from: NodeKey, ticket: Ticket) {
-        let is_busy = self.sessions.is_busy(ticket.link());
-        if is_busy || self.needs(&from) {
-            return cx!(self).refuse(ticket, "in use");
-        }
-        self.sessions.part(&from, ticket.link());
-        cx!(self).answer(ticket, Answer::Ack);
-    }
-
     /// Sessions end that nobody has a use for, those with contacts of the DHT last.
     fn part(&mut self, mut idle: Vec<NodeKey>, most: usize) {
         idle.retain(|peer| !self.needs(peer));
         idle.sort_by_cached_key(|peer| self.dht.knows(peer));
         for peer in idle.into_iter().take(most) {
             self.peers.part(cx!(self), peer);
-        }
-    }
-
-    fn request(&mut self, from: NodeKey, ticket: Ticket, request: Request) {
-        let cx = cx!(self);
-        match request {
-            Request::PexOffer(peers) => self.peers.on_pex_offer(cx, from, ticket, peers),
-            Request::PexRequest { max_peers } => {
-                self.peers.on_pex_request(cx, from, ticket, max_peers)
-            }
-            Request::Ping => cx.answer(ticket, Answer::Ack),
-            Request::Part => self.on_part(from, ticket),
-            Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
-            Request::DialBack(listening) => self.peers.on_dial_back(cx, from, ticket, listening),
-            Request::Punch(endpoints) => self.peers.on_punch(cx, from, ticket, endpoints),
-            Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
-            Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
-            Request::Store(record) => self.dht.on_store(cx, from, ticket, record),
-            Request::GetManifest(id) => self.catalogs.on_get_manifest(cx, ticket, id),
-            Request::ListPublicShares { max_entries } => {
-                self.catalogs.on_list_public(cx, ticket, max_entries);
-            }
-            Request::Watch(shares) => self.catalogs.on_watch(cx, from, ticket, shares),
-            Request::HeadAnnounce(announce) => {
-                self.catalogs.on_head_announce(cx, from, ticket, announce);
-            }
-            // Nobody relays in this way, so these are none that we serve.
-            Request::RelayRegister(_) | Request::RelayConnect(_) | Request::RelayStream(_) => {
-                let error = RequestError::Unsupported(ticket.kind());
-                cx.refuse(ticket, alloc::string::ToString::to_string(&error));
-            }
-            Request::ListRelays { max_count } => {
-                self.relay.on_list_relays(cx, from, ticket, max_count);
-            }
-            Request::HaveContent(_) => cx.answer(ticket, Answer::Ack),
-            Request::GetChunk { content, index } => {
-                self.transfers
-                    .on_get_chunk(cx, from, ticket, content, index);
-            }
-            Request::GetChunkHashes(content) => {
-                self.transfers
-                    .on_get_chunk_hashes(cx, from, ticket, content);
-            }
-            Request::GetSubtrees {
-                content,
-                level,
-                page,
-            } => {
-                self.transfers
-                    .on_get_subtrees(cx, from, ticket, content, level, page);
-            }
-            Request::Have(contents) => self.transfers.on_have(cx, from, ticket, contents),
-            Request::Reserve => self.relay.on_reserve(cx, from, ticket),
-            Request::Connect(target) => self.relay.on_connect(cx, from, ticket, target),
-            Request::Incoming(new) => self.relay.on_incoming(cx, from, ticket, new),
         }
     }
 
@@ -526,6 +473,19 @@ impl Node {
             Act::Circuit(link, circuit, frame) => {
                 self.sessions
                     .send_circuit(link, circuit, &frame, &mut self.heard, &mut self.out);
+            }
+            Act::Turn(link) => self.sessions.turn(link, &mut self.heard, &mut self.out),
+            Act::OpenTunnel {
+                link,
+                name,
+                relay,
+                at,
+            } => self
+                .sessions
+                .open_tunnel(self.now, link, name, (relay, &at)),
+            Act::Tunnel(link, frame) => {
+                self.sessions
+                    .send_tunnel(link, frame, &mut self.heard, &mut self.out);
             }
             Act::Link(link, carriage, event) => {
                 self.link(link, event);
@@ -612,9 +572,12 @@ impl Node {
             }
             Wish::Download(download) => self.transfers.download(cx, *download),
             Wish::Changed { share, path } => self.catalogs.on_changed(cx, share, path),
+            Wish::Tunnel { route, tag } => self.relay.reach(cx, *route, tag),
             Wish::Pump(link) => self.relay.pump(cx, link),
             Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
+            Wish::DialTunnel { but } => self.peers.dial_tunnel(cx, &but),
+            Wish::TunnelRoute(route) => self.peers.set_tunnel(cx, route),
             Wish::MoreRelays => self.peers.connect_relays(cx),
             Wish::RelaysHeard(addrs) => self.peers.relays_heard(cx, addrs),
             Wish::FindRelays => self.relay.find_relays(cx),
@@ -626,10 +589,12 @@ impl Node {
     }
 
     fn call(&mut self, peer: NodeKey, request: Request, within: Duration, tag: Tag) {
-        let id = self
-            .pending
-            .add_call(Call { peer, request, tag }, self.now.mono + within);
-        if self.sessions.roster().is_callable(&peer) {
+        let is_open = self.sessions.roster().allows(&peer, &request);
+        let call = Call { peer, request, tag };
+        let id = self.pending.add_call(call, self.now.mono + within);
+        if !is_open {
+            self.end_call(id, Err(CallError::Busy), Receipt::NONE);
+        } else if self.sessions.roster().is_callable(&peer) {
             self.send(id);
         } else if self.pending.wait(id) {
             self.peers.connect(cx!(self), peer);

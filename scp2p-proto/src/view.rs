@@ -169,12 +169,27 @@ pub struct SessionView {
     pub profile: Profile,
     /// Whether the session is bound to its TLS channel.
     pub bound: bool,
+    /// What this node has to do with it, if it or another one with the peer is a tunnel of deployed peers: the relay reads
+    /// what goes through it.
+    pub tunnel: Option<Tunnel>,
     /// The last round trip measured.
     pub rtt: Option<Duration>,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.
     pub sent: u64,
+}
+
+/// What this node has to do with a tunnel of deployed peers. The relay reads all that goes through it and can alter it,
+/// so whoever asks proves what comes by hashes and signatures (SPECIFICATION §9.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tunnel {
+    /// It is the relay, and the peer is asked through it.
+    Relay,
+    /// It is asked through it, by whomever. The peer's key is a name for the slot, and nobody's.
+    Owner,
+    /// It asks through it. The peer's key is a name for the slot, and nobody's: who answers proves nothing by it.
+    Requester,
 }
 
 /// An own share.

@@ -12,7 +12,7 @@ use crate::dht::Contact;
 use crate::id::{ContentId, DhtKey, LinkId, NodeKey, OpId, ShareId};
 use crate::record::{Manifest, Providers, RelayAnnouncement, ShareHead};
 use crate::storage::{FileRef, LocalPath};
-use crate::wire::{BootstrapAddr, PeerAddr};
+use crate::wire::{BootstrapAddr, PeerAddr, RelayRoute};
 
 /// A need of a sibling.
 pub(crate) enum Wish {
@@ -71,6 +71,13 @@ pub(crate) enum Wish {
     Pump(LinkId),
     /// Relay: whether others can dial us.
     Reachable(bool),
+    /// Relay: see to it that the owner of a deployed relay's slot can be asked. The outcome is
+    /// [`Outcome::Reached`](crate::cx::Outcome::Reached).
+    Tunnel { route: Box<RelayRoute>, tag: Tag },
+    /// Peers: open another link to a deployed bootstrap peer for a tunnel of ours, to none of these.
+    DialTunnel { but: Vec<NodeKey> },
+    /// Peers: deployed peers ask us through this slot now, or through none.
+    TunnelRoute(Option<Box<RelayRoute>>),
     /// Peers: others find us at these relays.
     Routes(Vec<NodeKey>),
     /// Peers: have a session with one or two more of the relays that are known.

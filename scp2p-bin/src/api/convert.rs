@@ -3,7 +3,7 @@
 use scp2p_proto::command;
 use scp2p_proto::io::Transport;
 use scp2p_proto::record;
-use scp2p_proto::view::{self, Reach};
+use scp2p_proto::view::{self, Reach, Tunnel};
 use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
@@ -110,6 +110,14 @@ impl From<view::SessionView> for Session {
             }
             .to_owned(),
             bound: session.bound,
+            tunnel: session.tunnel.map(|part| {
+                match part {
+                    Tunnel::Relay => "relay",
+                    Tunnel::Owner => "owner",
+                    Tunnel::Requester => "requester",
+                }
+                .to_owned()
+            }),
             rtt_us: session
                 .rtt
                 .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),

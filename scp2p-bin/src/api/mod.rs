@@ -166,7 +166,7 @@ pub struct Session {
     pub transport: String,
     /// The other end, which is the relay's if there is one.
     pub remote: SocketAddr,
-    /// The relay that carries it and sees ciphertext alone.
+    /// The relay that carries it; it sees ciphertext alone, unless this is a tunnel.
     pub via: Option<Text<NodeKey>>,
     /// Whether the peer dialled.
     pub inbound: bool,
@@ -174,6 +174,9 @@ pub struct Session {
     pub profile: String,
     /// Whether it is bound to its TLS channel.
     pub bound: bool,
+    /// What the node is in this tunnel of deployed peers, `relay`, `owner` or `requester`: the relay reads what goes
+    /// through it. None for other sessions.
+    pub tunnel: Option<String>,
     /// The last round trip in microseconds.
     pub rtt_us: Option<u64>,
     /// Bytes received.

@@ -52,6 +52,10 @@ macro_rules! node_args {
             #[argh(switch)]
             pub require_binding: bool,
 
+            /// do not use relays of deployed peers, which read what they relay, and if this node relays be none for them either (SCP2P_NO_READABLE_RELAYS)
+            #[argh(switch)]
+            pub no_readable_relays: bool,
+
             /// relay content too; without this circuits are for meeting and for catalogs (SCP2P_RELAY_CONTENT)
             #[argh(switch)]
             pub relay_content: bool,
@@ -80,6 +84,7 @@ macro_rules! node_args {
                     (Setting::UseRelay, self.use_relay.clone()),
                     (Setting::Announce, self.announce.clone()),
                     (Setting::RequireBinding, switch(self.require_binding)),
+                    (Setting::NoReadableRelays, switch(self.no_readable_relays)),
                     (Setting::RelayContent, switch(self.relay_content)),
                     (Setting::Metrics, once(&self.metrics)),
                     (Setting::LogLevel, once(&self.log_level)),

@@ -82,6 +82,7 @@ pub async fn run(run: Run) -> Result<(), Failure> {
     options.bind_tcp = settings.bind_tcp;
     options.bootstrap = settings.bootstrap;
     options.config.require_binding = settings.require_binding;
+    options.config.deployed_relays = !settings.no_readable_relays;
     options.config.announced = announced;
     options.config.relays = settings.use_relay;
     options.config.announcing = announcing;

@@ -54,10 +54,10 @@ fn how(session: &api::Session) -> String {
         "{} {}{}, {}",
         shown(&session.transport),
         if session.inbound { "in" } else { "out" },
-        if session.via.is_some() {
-            " relayed"
-        } else {
-            ""
+        match (&session.tunnel, &session.via) {
+            (Some(_), _) => " tunnel, readable by the relay",
+            (None, Some(_)) => " relayed",
+            (None, None) => "",
         },
         if session.bound {
             "bound".to_owned()

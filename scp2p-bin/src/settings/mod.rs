@@ -79,6 +79,8 @@ pub struct Settings {
     pub announce: Vec<BootstrapAddr>,
     /// Refuse peers that are not bound to their channel.
     pub require_binding: bool,
+    /// Refuse tunnels of deployed peers, which their relays read.
+    pub no_readable_relays: bool,
     /// What is relayed for others, if anything.
     pub relay: Option<RelayLimits>,
     /// What the relay says of its bandwidth.
@@ -132,6 +134,9 @@ impl Settings {
                 .unwrap_or_default(),
             require_binding: read
                 .value(Setting::RequireBinding, Given::flag)?
+                .unwrap_or(false),
+            no_readable_relays: read
+                .value(Setting::NoReadableRelays, Given::flag)?
                 .unwrap_or(false),
             relay: relay(role, &read)?,
             bandwidth: read

@@ -68,6 +68,8 @@ settings! {
     Announce = "announce", "--announce", "SCP2P_ANNOUNCE_ADDRS", AtStart;
     /// Whether peers must be bound to their channel.
     RequireBinding = "require_binding", "--require-binding", "SCP2P_REQUIRE_BINDING", AtStart;
+    /// Whether relays that can read what they relay are refused.
+    NoReadableRelays = "no_readable_relays", "--no-readable-relays", "SCP2P_NO_READABLE_RELAYS", AtStart;
     /// Whether the node relays for others.
     Relay = "relay", "--relay", "SCP2P_RELAY", AtStart;
     /// Circuits at a time.

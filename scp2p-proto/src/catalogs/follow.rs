@@ -469,7 +469,8 @@ impl Catalogs {
 fn is_worth_a_dial(cx: &Cx<'_>, addr: &PeerAddr) -> bool {
     let is_own_key = addr.key == Some(cx.keys.public());
     let is_own_addr = cx.roster.is_own_addr(addr);
-    let is_followed = addr.relay_via.is_none() || addr.circuit().is_some();
+    let is_followed =
+        addr.relay_via.is_none() || addr.circuit().is_some() || addr.tunnel().is_some();
     let is_connected = addr.key.is_some_and(|key| cx.roster.is_ours(&key));
     !is_own_key && !is_own_addr && !is_connected && is_followed && addr.port != 0
 }

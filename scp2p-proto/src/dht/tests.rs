@@ -101,6 +101,9 @@ impl Bench {
                 | Act::Circuit(..)
                 | Act::Link(..)
                 | Act::DialCircuit { .. }
+                | Act::Turn(_)
+                | Act::Tunnel(..)
+                | Act::OpenTunnel { .. }
                 | Act::Reach { .. }
                 | Act::Unconnected(..)
                 | Act::OwnAddrs(_)

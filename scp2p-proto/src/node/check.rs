@@ -33,7 +33,7 @@ impl Node {
         self.catalogs.check(&tags, roster, now, &mut broken);
         self.transfers
             .check(&tags, &self.config, roster, now, &mut broken);
-        self.relay.check(&tags, &mut broken);
+        self.relay.check(&tags, roster, &mut broken);
         self.check_links(&mut broken);
         broken.into_sentences()
     }

@@ -59,7 +59,8 @@ impl Node {
 
     /// The keys of all that [`Node::peers`] tells about, in the order of keys.
     pub fn peer_keys(&self) -> impl Iterator<Item = NodeKey> {
-        self.peers.keys()
+        let tunnels = self.sessions.roster().tunnels();
+        self.peers.keys().chain(tunnels.map(|(name, _)| *name))
     }
 
     /// Own shares, by name.
@@ -103,7 +104,8 @@ impl Node {
     /// What all outcomes outstanding were asked for.
     pub(super) fn open_tags(&self) -> impl Iterator<Item = &Tag> {
         let outside = self.pending.tags();
-        outside.chain(self.dht.tags()).chain(self.peers.tags())
+        let inside = self.dht.tags().chain(self.peers.tags());
+        outside.chain(inside).chain(self.relay.tags())
     }
 }
 

@@ -127,9 +127,11 @@ impl Book {
         record.last_seen = Some(now);
     }
 
-    /// Notes how a peer behaved.
+    /// Notes how a peer behaved. What is not in the book is no peer, but the name of a slot.
     pub(super) fn judge(&mut self, key: NodeKey, conduct: Conduct, now: UnixTime) {
-        let record = self.entry(key);
+        let Some(record) = self.peers.get_mut(&key) else {
+            return;
+        };
         record.forgive(now);
         let score = match conduct {
             Conduct::Good => record.score + 1,
@@ -380,6 +382,7 @@ mod tests {
     fn nobody_is_shunned_for_being_slow() {
         let key = NodeKey([1; 32]);
         let mut book = Book::default();
+        book.heard_of(key, addr(1, Transport::Quic));
         let mut judge = |conduct, times: u32| {
             for _ in 0..times {
                 book.judge(key, conduct, UnixTime(5));
@@ -439,6 +442,7 @@ mod tests {
     fn corrupt_peers_are_shunned_for_a_while() {
         let key = NodeKey([1; 32]);
         let mut book = Book::default();
+        book.heard_of(key, addr(1, Transport::Quic));
         book.judge(key, Conduct::Corrupt, UnixTime(0));
         assert!(!book.is_shunned(&key, UnixTime(1)));
         book.judge(key, Conduct::Corrupt, UnixTime(1));

@@ -72,6 +72,7 @@ impl Peers {
     /// Links being opened, probes too.
     pub(crate) fn dialled(&self) -> BTreeSet<LinkId> {
         let probes = self.probes.keys().copied();
-        self.dials.links().chain(probes).collect()
+        let tunnels = self.tunnels.iter().copied();
+        self.dials.links().chain(probes).chain(tunnels).collect()
     }
 }

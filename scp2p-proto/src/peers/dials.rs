@@ -11,7 +11,7 @@ use crate::cx::{ConnectError, Tag};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host};
 use crate::limits::DIALS_MAX;
-use crate::session::{DialPlan, HandshakeError, LinkFailure, ProfileMemory};
+use crate::session::{DialPlan, HandshakeError, LinkFailure, ProfileMemory, Purpose};
 use crate::time::Time;
 use crate::wire::{PeerAddr, Profile};
 
@@ -192,7 +192,7 @@ impl Dials {
             let plan = DialPlan {
                 profile,
                 expected: way.expected,
-                probe: false,
+                purpose: Purpose::Session,
             };
             let (link, next) = way.next(fresh, plan);
             attempt.open.insert(link, way);

@@ -15,7 +15,7 @@ use crate::io::{Dial, Host, Transport};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
 use crate::netgroup::{Scope, scope};
 use crate::planted::{self, Bug};
-use crate::session::{DialPlan, Session, Ticket};
+use crate::session::{DialPlan, Purpose, Session, Ticket};
 use crate::time::{Time, UnixTime};
 use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
 use crate::wish::Wish;
@@ -141,7 +141,7 @@ impl Peers {
             DialPlan {
                 profile: Profile::C,
                 expected: Some(peer),
-                probe: true,
+                purpose: Purpose::Probe,
             },
         );
         link

@@ -14,10 +14,12 @@ mod punch;
 mod reach;
 mod relays;
 mod rests;
+mod routes;
 mod view;
 mod why;
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -115,6 +117,8 @@ pub(crate) struct Peers {
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
+    /// Links that are to become tunnels of ours.
+    tunnels: BTreeSet<LinkId>,
     back_off: Lru<NodeKey, BackOff>,
     /// The last round trips of connected peers.
     rtts: BTreeMap<NodeKey, Duration>,
@@ -152,6 +156,7 @@ impl Peers {
             punch_dials: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now.mono),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
+            tunnels: BTreeSet::new(),
             back_off: Lru::new(BOOK_PEERS_MAX),
             rtts: BTreeMap::new(),
             unparted: BTreeMap::new(),
@@ -256,30 +261,16 @@ impl Peers {
         Ok(())
     }
 
-    /// All ways to a peer, the best first.
-    fn ways(&self, peer: NodeKey, record: &Record, now: Time) -> Vec<Way> {
-        let known = record.dial_order().into_iter();
-        let ways = known.filter_map(|known| match known.addr.circuit() {
-            Some((relay, key)) => Some(Way::through(relay, key, peer)),
-            None if known.addr.relay_via.is_some() => None,
-            None => Some(Way {
-                is_vouched: known.reached.is_some(),
-                ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
-            }),
-        });
-        let mut ways: Vec<Way> = ways.collect();
-        let is_ailing = |relay| self.ailing.contains(relay, peer, now);
-        ways.sort_by_key(|way| way.relay.is_some_and(is_ailing));
-        ways
-    }
-
-    /// The last session with a peer was a circuit and has ended, though neither end parted.
-    pub(crate) fn circuit_lost(&mut self, relay: NodeKey, peer: NodeKey, now: Time) {
-        self.ailing.note(relay, peer, now);
-    }
-
     /// Sees to a session with whoever is at an address that somebody told.
     pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, addr: PeerAddr, tag: crate::cx::Tag) {
+        if let Some(route) = addr.tunnel().filter(|_| cx.config.deployed_relays) {
+            let peer = addr.key.filter(|key| cx.roster.is_callable(key));
+            let route = Box::new(route.clone());
+            return match peer {
+                Some(peer) => cx.outcome(tag, Outcome::Reached(Ok(peer))),
+                None => cx.wish(Wish::Tunnel { route, tag }),
+            };
+        }
         if !self.is_place_to_try(cx, &addr) || addr.key == Some(cx.keys.public()) {
             return cx.outcome(tag, Outcome::Reached(Err(ConnectError::NoAddress)));
         }
@@ -316,6 +307,15 @@ impl Peers {
 
     pub(crate) fn judge(&mut self, cx: &mut Cx<'_>, peer: NodeKey, conduct: Conduct) {
         self.book.judge(peer, conduct, cx.now.unix);
+        let is_wrong = matches!(conduct, Conduct::Corrupt | Conduct::Offence);
+        let tunnels = cx.roster.tunnels().filter(|(name, _)| **name == peer);
+        let wrong: Vec<LinkId> = tunnels
+            .map(|(_, it)| it.link)
+            .filter(|_| is_wrong)
+            .collect();
+        for link in wrong {
+            cx.close(link, CloseCode::Offence);
+        }
         if self.book.is_shunned(&peer, cx.now.unix) {
             cx.wish(Wish::Unreachable(peer));
             self.save(cx, peer);
@@ -443,6 +443,9 @@ impl Peers {
     ) {
         if self.probes.remove(&link).is_some() {
             return self.dialed_back(cx, link, false);
+        }
+        if self.tunnels.remove(&link) {
+            return;
         }
         let Some(goal) = self.dials.failed(link, &failure) else {
             return;

@@ -23,6 +23,8 @@ pub(super) struct OwnAddrs {
     interfaces: Vec<IpAddr>,
     /// Places at relays.
     routes: Vec<PeerAddr>,
+    /// A slot at a deployed relay.
+    tunnel: Option<PeerAddr>,
 }
 
 /// The address at which a peer saw us.
@@ -41,6 +43,7 @@ impl Default for OwnAddrs {
             votes: Lru::new(VOTES_MAX),
             interfaces: Vec::new(),
             routes: Vec::new(),
+            tunnel: None,
         }
     }
 }
@@ -120,6 +123,10 @@ impl OwnAddrs {
         self.routes = routes;
     }
 
+    pub(super) fn set_tunnel(&mut self, tunnel: Option<PeerAddr>) {
+        self.tunnel = tunnel;
+    }
+
     /// Our addresses, the best first, those through relays last. First are those that the user named. Listeners bound to
     /// certain addresses are at those; else the most observed addresses come before those of our interfaces.
     pub(super) fn addrs(&self, config: &Config, key: NodeKey, roster: &Roster) -> Vec<PeerAddr> {
@@ -166,7 +173,7 @@ impl OwnAddrs {
                 addrs.push(addr);
             }
         }
-        addrs.extend(self.routes.iter().cloned());
+        addrs.extend(self.routes.iter().chain(&self.tunnel).cloned());
         addrs
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Peers;
 use super::book::Record;
 use crate::id::NodeKey;
-use crate::session::Roster;
+use crate::session::{Roster, Session};
 use crate::time::UnixTime;
 use crate::view::{PeerView, SessionView, Stats, Status};
 
@@ -27,6 +27,14 @@ impl Peers {
             .book
             .iter()
             .map(|(key, record)| self.view(*key, record, roster))
+            .chain(roster.tunnels().map(|(name, session)| PeerView {
+                key: *name,
+                session: Some(self.session_view(name, session)),
+                addresses: Vec::new(),
+                last_seen: None,
+                score: 0,
+                ours: false,
+            }))
             .collect();
         views.sort_by_key(|view| {
             (
@@ -39,24 +47,31 @@ impl Peers {
     }
 
     fn view(&self, key: NodeKey, record: &Record, roster: &Roster) -> PeerView {
-        let session = roster.session(&key).map(|session| SessionView {
+        let session = roster.session(&key);
+        let session = session.map(|session| self.session_view(&key, session));
+        let tunnel = roster.all(&key).iter().find_map(|session| session.tunnel);
+        PeerView {
+            key,
+            session: session.map(|session| SessionView { tunnel, ..session }),
+            addresses: record.reached_since(UnixTime(0)).cloned().collect(),
+            last_seen: record.last_seen,
+            score: record.score,
+            ours: record.ours,
+        }
+    }
+
+    fn session_view(&self, key: &NodeKey, session: &Session) -> SessionView {
+        SessionView {
             transport: session.transport,
             remote: session.remote,
             via: session.via,
             inbound: session.inbound,
             profile: session.profile,
             bound: session.level.is_some(),
-            rtt: self.rtts.get(&key).copied(),
+            tunnel: session.tunnel,
+            rtt: self.rtts.get(key).copied(),
             received: session.received,
             sent: session.sent,
-        });
-        PeerView {
-            key,
-            session,
-            addresses: record.reached_since(UnixTime(0)).cloned().collect(),
-            last_seen: record.last_seen,
-            score: record.score,
-            ours: record.ours,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Circuits through relays: as a relay, and as one of the ends; and which relays there are (SPECIFICATION §11).
+//! Circuits through relays: as a relay, and as one of the ends; which relays there are (SPECIFICATION §11); and the tunnels of
+//! deployed peers (SPECIFICATION §9.7).
 
 mod announce;
 mod carrier;
@@ -7,7 +8,9 @@ mod finder;
 mod passages;
 mod pipes;
 mod places;
+mod tunnel;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -18,8 +21,9 @@ use self::finder::Finder;
 use self::passages::PassageId;
 use self::pipes::{At, Pipes};
 use self::places::Places;
-use crate::cx::{CallError, Cx, Outcome};
-use crate::id::{CircuitId, LinkId, NodeKey};
+use self::tunnel::{Asking, Own, Slots};
+use crate::cx::{self, CallError, Cx, Outcome};
+use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::limits::RELAY_ANNOUNCEMENTS_MAX;
 use crate::outbox::ForCircuit;
 use crate::record::RelayAnnouncement;
@@ -27,7 +31,10 @@ use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
 use crate::time::Time;
 use crate::view::RelayView;
-use crate::wire::{Answer, CircuitFrame, NewCircuit, Profile};
+use crate::wire::{
+    Answer, CircuitFrame, Envelope, NewCircuit, PeerAddr, Profile, RelayRegister, RelayRoute,
+    RelayStream,
+};
 
 /// What an outcome was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +51,10 @@ pub(crate) enum Tag {
     Looked,
     /// An announcement of ours is stored.
     Announced,
+    /// The relay of a slot is being connected.
+    Relay(Box<RelayRoute>),
+    /// A relay has the owner of a slot asked, for this link.
+    Stream(LinkId),
 }
 
 /// How long a relay waits for the other end to take a circuit.
@@ -59,6 +70,9 @@ pub(crate) struct Relay {
     places: Places,
     announcer: Announcer,
     finder: Finder,
+    slots: Slots,
+    asking: Asking,
+    own: Own,
 }
 
 impl Relay {
@@ -71,6 +85,9 @@ impl Relay {
             places: Places::new(rng("relay")),
             announcer: Announcer::new(rng("relay announcer")),
             finder: Finder::new(rng("relay finder")),
+            slots: Slots::new(rng("slots")),
+            asking: Asking::default(),
+            own: Own::new(rng("tunnel")),
         }
     }
 
@@ -107,6 +124,54 @@ impl Relay {
         }
     }
 
+    /// A deployed peer wants a slot.
+    pub(crate) fn on_register(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        register: RelayRegister,
+    ) {
+        self.slots.on_register(cx, from, ticket, register);
+    }
+
+    /// A peer says that it will have the owner of a slot asked.
+    pub(crate) fn on_slot_connect(&mut self, cx: &mut Cx<'_>, ticket: Ticket, slot: RelaySlotId) {
+        self.slots.on_connect(cx, ticket, slot);
+    }
+
+    /// A peer has the owner of a slot asked.
+    pub(crate) fn on_stream(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeKey,
+        ticket: Ticket,
+        stream: &RelayStream,
+    ) {
+        self.slots.on_stream(cx, from, ticket, stream);
+    }
+
+    /// Sees to it that the owner of a slot can be asked. The outcome is [`Outcome::Reached`].
+    pub(crate) fn reach(&mut self, cx: &mut Cx<'_>, route: RelayRoute, tag: cx::Tag) {
+        self.asking.reach(cx, route, tag);
+    }
+
+    /// A session for a tunnel of ours is up with the relay at this address.
+    pub(crate) fn on_tunnel_up(&mut self, cx: &mut Cx<'_>, link: LinkId, relay: PeerAddr) {
+        self.own.on_opened(cx, link, relay);
+    }
+
+    /// What is waited for.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &cx::Tag> {
+        self.asking.tags()
+    }
+
+    /// Something that answers came on a session that is a tunnel.
+    pub(crate) fn on_tunnel(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
+        self.own.on_reply(cx, link, &reply);
+        self.slots.on_reply(cx, link, reply);
+    }
+
     /// Opens a circuit to a peer as this link.
     pub(crate) fn connect(
         &mut self,
@@ -132,6 +197,10 @@ impl Relay {
     /// A link that is a circuit is asked something.
     pub(crate) fn on_ask(&mut self, cx: &mut Cx<'_>, link: LinkId, ask: ForCircuit) {
         match ask {
+            ForCircuit::Send(frame) if link.is_tunnel() => self.asking.send(cx, link, frame),
+            // The answer to one request at a time is what is under way.
+            ForCircuit::Grant(_) if link.is_tunnel() => {}
+            ForCircuit::Close if link.is_tunnel() => self.asking.close(cx.now.mono, link),
             ForCircuit::Send(frame) => self.pipes.send(cx, link, frame.head),
             ForCircuit::Grant(bytes) => self.pipes.grant(cx, link, bytes),
             ForCircuit::Close => {
@@ -154,10 +223,12 @@ impl Relay {
                 self.finder.on_found(cx, found, is_lacking);
             }
             Outcome::Stored(taken) => self.announcer.on_stored(cx, taken),
-            Outcome::Loaded(_)
-            | Outcome::Written(_)
-            | Outcome::Committed(_)
-            | Outcome::Reached(_) => {}
+            Outcome::Reached(relay) => {
+                if let Tag::Relay(route) = tag {
+                    self.asking.on_reached(cx, &route, relay);
+                }
+            }
+            Outcome::Loaded(_) | Outcome::Written(_) | Outcome::Committed(_) => {}
         }
     }
 
@@ -170,6 +241,8 @@ impl Relay {
         over: LinkId,
     ) {
         match tag {
+            Tag::Stream(link) => self.asking.on_answer(cx, link, answer),
+            Tag::Relay(_) => {}
             Tag::Connect(link) => {
                 self.ends
                     .on_connected(cx, &mut self.pipes, link, from, over, answer);
@@ -238,12 +311,15 @@ impl Relay {
     pub(crate) fn on_up(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.places.on_up(cx, peer);
         self.announcer.on_up(cx);
+        self.own.on_up(cx, &peer);
     }
 
     /// A session has ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey, last: bool) {
         self.pipes.session_down(cx, link);
         self.carrier.on_down(link);
+        self.slots.on_down(cx, link);
+        self.own.on_down(cx, link);
         if last {
             if self.places.has(&peer) {
                 self.finder.on_lost(cx.now.mono);
@@ -255,13 +331,17 @@ impl Relay {
     /// Whether the session with a peer is kept although nothing is asked over it.
     pub(crate) fn needs(&self, peer: &NodeKey, roster: &Roster) -> bool {
         let links = roster.all(peer).iter().map(|session| session.link);
-        self.carrier.has_place(peer) || self.places.has(peer) || self.pipes.is_on(links)
+        self.carrier.has_place(peer)
+            || self.places.has(peer)
+            || self.pipes.is_on(links)
+            || self.asking.is_asking(peer)
     }
 
     /// Whether others can dial us without a relay.
     pub(crate) fn on_reachable(&mut self, cx: &mut Cx<'_>, is_direct: bool) {
         self.places.on_reachable(cx, is_direct);
         self.announcer.on_reachable(is_direct);
+        self.own.on_reachable(cx, is_direct);
     }
 
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
@@ -269,6 +349,9 @@ impl Relay {
         self.announcer.on_time(cx);
         self.carrier.on_time(cx, &mut self.pipes);
         self.pipes.on_time(cx);
+        self.slots.on_time(cx);
+        self.asking.on_time(cx);
+        self.own.on_time(cx, self.places.is_any_held());
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -277,6 +360,9 @@ impl Relay {
             self.announcer.deadline(),
             self.carrier.deadline(),
             self.pipes.deadline(),
+            self.slots.deadline(),
+            self.asking.deadline(),
+            self.own.deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -294,7 +380,12 @@ impl Relay {
 #[cfg(any(test, feature = "check"))]
 impl Relay {
     /// `tags` is what all components wait for.
-    pub(crate) fn check(&self, tags: &[&crate::cx::Tag], broken: &mut crate::check::Broken) {
+    pub(crate) fn check(
+        &self,
+        tags: &[&crate::cx::Tag],
+        roster: &Roster,
+        broken: &mut crate::check::Broken,
+    ) {
         let open = |tag: Tag| {
             let tag = crate::cx::Tag::Relay(tag);
             tags.iter().filter(|open| ***open == tag).count()
@@ -304,10 +395,13 @@ impl Relay {
         self.places.check(broken);
         self.pipes.check(broken);
         self.carrier.check(&self.pipes, broken);
+        self.slots.check(roster, broken);
+        self.asking.check(roster, broken);
+        self.own.check(roster, broken);
     }
 
     /// The links on which requests wait for an answer.
     pub(crate) fn tickets(&self) -> impl Iterator<Item = LinkId> {
-        self.carrier.tickets()
+        self.carrier.tickets().chain(self.slots.tickets())
     }
 }

@@ -69,6 +69,12 @@ impl Places {
         self.places.contains_key(relay)
     }
 
+    /// Whether any relay connects others to us.
+    pub(super) fn is_any_held(&self) -> bool {
+        let mut places = self.places.values();
+        places.any(|place| matches!(place, Place::Held { .. }))
+    }
+
     pub(super) fn on_reachable(&mut self, cx: &mut Cx<'_>, is_direct: bool) {
         if self.is_direct == Some(is_direct) {
             return;

@@ -18,7 +18,7 @@ pub use handshake::{Established, HandshakeError, Initiator, Params, Responder};
 pub use profile_memory::ProfileMemory;
 pub use replay::NonceMemory;
 pub(crate) use roster::{Carriage, Roster, Session};
-pub(crate) use sessions::{DialPlan, LinkFailure, SessionEvent, Sessions};
+pub(crate) use sessions::{DialPlan, LinkFailure, Purpose, SessionEvent, Sessions};
 
 /// The label under which a driver exports 32 bytes, without context, from a link's TLS
 /// connection. Both ends of one connection get the same value, nobody else does.

@@ -7,12 +7,15 @@ use core::net::SocketAddr;
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
 use crate::time::Time;
+use crate::view::Tunnel;
 use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 
 /// The authenticated sessions.
 #[derive(Default)]
 pub(crate) struct Roster {
     sessions: BTreeMap<NodeKey, Vec<Session>>,
+    /// Slots in whose tunnels we have a part, by names that are nobody's keys.
+    tunnels: BTreeMap<NodeKey, Session>,
     /// Where we can be reached, for provider records and peer exchange, as Peers made it out.
     pub own_addrs: Vec<PeerAddr>,
     /// Links on which frames wait for room.
@@ -51,6 +54,8 @@ pub(crate) struct Session {
     pub used: Time,
     /// Neither end has a use for it, so that its end says nothing of the peer.
     pub parting: bool,
+    /// What it is, if it is a tunnel of deployed peers.
+    pub tunnel: Option<Tunnel>,
     pub received: u64,
     pub sent: u64,
 }
@@ -63,7 +68,11 @@ impl Session {
 
     /// Whether requests of ours are answered on it: a deployed peer that dialled only asks.
     pub(crate) fn is_callable(&self) -> bool {
-        self.level.is_some() || !self.inbound
+        match self.tunnel {
+            None => self.level.is_some() || !self.inbound,
+            Some(Tunnel::Relay | Tunnel::Owner) => false,
+            Some(Tunnel::Requester) => true,
+        }
     }
 }
 
@@ -85,6 +94,7 @@ impl Session {
             heard: now,
             used: now,
             parting: false,
+            tunnel: None,
             received: 0,
             sent: 0,
         }
@@ -94,7 +104,7 @@ impl Session {
 impl Roster {
     /// The session that carries our calls to this peer, or else one that it opened.
     pub(crate) fn session(&self, peer: &NodeKey) -> Option<&Session> {
-        carrier(self.sessions.get(peer)?)
+        carrier(self.all(peer))
     }
 
     /// Whether calls to this peer can be sent now.
@@ -113,6 +123,29 @@ impl Roster {
         let is_deployed = |session: &Session| session.level.is_none() && session.is_callable();
         let deployed = self.iter().filter(move |(_, session)| is_deployed(session));
         deployed.map(|(key, _)| *key)
+    }
+
+    /// Slots by their names: those whose owners can be asked, and our own, by which others ask. They are no peers:
+    /// nothing is theirs but what proves itself.
+    pub(crate) fn tunnels(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
+        self.tunnels.iter()
+    }
+
+    /// All who can be asked for contents.
+    pub(crate) fn askable(&self) -> impl Iterator<Item = NodeKey> {
+        let all = self.iter().chain(self.tunnels());
+        let askable = all.filter(|(_, session)| session.is_callable());
+        askable.map(|(key, _)| *key)
+    }
+
+    /// Whether this is no peer's key, but the name of a slot.
+    pub(crate) fn is_name(&self, key: &NodeKey) -> bool {
+        self.tunnels.contains_key(key)
+    }
+
+    /// Whether something may be asked of somebody, who may be known by name alone.
+    pub(crate) fn allows(&self, peer: &NodeKey, request: &Request) -> bool {
+        !self.is_name(peer) || request.may_be_relayed()
     }
 
     /// Every connected peer once, by key.
@@ -151,10 +184,9 @@ impl Roster {
 
     /// Whether a session is up on this link.
     pub(crate) fn is_up(&self, link: LinkId) -> bool {
-        self.sessions
-            .values()
-            .flatten()
-            .any(|session| session.link == link)
+        let sessions = self.sessions.values().flatten();
+        let mut sessions = sessions.chain(self.tunnels.values());
+        sessions.any(|session| session.link == link)
     }
 
     /// Whether frames wait for room on this link, so that nothing should be loaded for it.
@@ -180,7 +212,15 @@ impl Roster {
 
     /// All sessions with a peer, oldest first.
     pub(crate) fn all(&self, peer: &NodeKey) -> &[Session] {
-        self.sessions.get(peer).map_or(&[], Vec::as_slice)
+        match (self.sessions.get(peer), self.tunnels.get(peer)) {
+            (Some(sessions), _) => sessions,
+            (None, Some(tunnel)) => core::slice::from_ref(tunnel),
+            (None, None) => &[],
+        }
+    }
+
+    pub(super) fn add_tunnel(&mut self, name: NodeKey, session: Session) {
+        self.tunnels.insert(name, session);
     }
 
     pub(crate) fn add(&mut self, peer: NodeKey, session: Session) {
@@ -208,7 +248,7 @@ impl Roster {
     /// Removes a session; true if it was the peer's last.
     pub(super) fn remove(&mut self, peer: &NodeKey, link: LinkId) -> bool {
         let Some(sessions) = self.sessions.get_mut(peer) else {
-            return false;
+            return self.tunnels.remove(peer).is_some();
         };
         sessions.retain(|session| session.link != link);
         if sessions.is_empty() {
@@ -219,10 +259,9 @@ impl Roster {
     }
 
     pub(super) fn by_link(&mut self, peer: &NodeKey, link: LinkId) -> Option<&mut Session> {
-        self.sessions
-            .get_mut(peer)?
-            .iter_mut()
-            .find(|session| session.link == link)
+        let sessions = self.sessions.get_mut(peer).into_iter().flatten();
+        let mut sessions = sessions.chain(self.tunnels.get_mut(peer));
+        sessions.find(|session| session.link == link)
     }
 }
 
@@ -238,7 +277,9 @@ impl Roster {
     /// Every session, with its peer.
     pub(crate) fn every(&self) -> impl Iterator<Item = (&NodeKey, &Session)> {
         let sessions = self.sessions.iter();
-        sessions.flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)))
+        let sessions =
+            sessions.flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)));
+        sessions.chain(self.tunnels())
     }
 
     /// Links on which frames wait.

@@ -2,35 +2,33 @@
 
 #[cfg(any(test, feature = "check"))]
 mod check;
+mod incoming;
+mod link;
 mod opening;
+mod tunnels;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use bytes::Bytes;
-
-use super::calls::{Calls, Ticket};
-use super::credit::{Grants, Room};
-use super::handshake::{HandshakeError, Initiator, Responder};
+use self::link::{Link, State, Up};
+use super::calls::Ticket;
+use super::handshake::HandshakeError;
 use super::replay::NonceMemory;
 use super::roster::{Carriage, Roster};
-use super::seal::Seal;
 use crate::config::Config;
 use crate::cx::Receipt;
 use crate::id::{CircuitId, LinkId, NodeKey};
-use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, LinkInfo, Output};
+use crate::io::{CloseCode, Dial, DialError, Frame, Lane, LinkEvent, Output};
 use crate::keys::Keys;
-use crate::limits::{DIAL_TIME_MAX, HANDSHAKE_FRAME_MAX, TICKETS_MAX};
+use crate::limits::DIAL_TIME_MAX;
 use crate::outbox::Outbox;
 use crate::pending::CallId;
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::view::Stats;
-use crate::wire::{Answer, CircuitFrame, Envelope, FrameReader, PeerAddr, Profile, Request};
+use crate::wire::{Answer, CircuitFrame, Envelope, PeerAddr, Profile, Request};
 
 /// How to open a link and what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +37,20 @@ pub(crate) struct DialPlan {
     pub profile: Profile,
     /// Whom to insist on.
     pub expected: Option<NodeKey>,
-    /// Only find out whether the peer answers there: the link is closed before our
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a link is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A session.
+    Session,
+    /// Only to find out whether the peer answers there: the link is closed before our
     /// ack, so that the other end never counts it as a session.
-    pub probe: bool,
+    Probe,
+    /// A tunnel of ours at a deployed relay: we ask nothing on it but for a slot.
+    Tunnel,
 }
 
 /// Why a link came to nothing.
@@ -67,6 +76,8 @@ pub(crate) enum SessionEvent {
         link: LinkId,
         key: NodeKey,
         last: bool,
+        /// The key is nobody's, but the name of a slot.
+        named: bool,
         /// Neither end had a use for it.
         parted: bool,
         /// The relay that carried it.
@@ -110,6 +121,16 @@ pub(crate) enum SessionEvent {
         circuit: CircuitId,
         frame: CircuitFrame,
     },
+    /// A link that we dialled for a tunnel of ours is up, to the relay at this address.
+    TunnelUp {
+        link: LinkId,
+        relay: PeerAddr,
+    },
+    /// What answers on a session that is a tunnel.
+    Tunnel {
+        link: LinkId,
+        reply: Envelope,
+    },
     /// A session that was held up takes bulk frames again.
     Room {
         key: NodeKey,
@@ -136,40 +157,6 @@ struct Counts {
     refused: u64,
     received: u64,
     sent: u64,
-}
-
-struct Link {
-    state: State,
-    inbound: bool,
-    remote: Option<SocketAddr>,
-    /// What carries it, if it is a circuit.
-    via: Option<Carriage>,
-    /// What makes a circuit private once its handshake is over.
-    seal: Option<Seal>,
-    control: FrameReader,
-    bulk: FrameReader,
-    room: Room,
-    grants: Grants,
-}
-
-enum State {
-    Dialing(DialPlan),
-    /// We sent our hello.
-    Offered(LinkInfo, DialPlan, Box<Initiator>),
-    /// Somebody dialled and has not spoken yet.
-    Accepted(LinkInfo),
-    /// We answered a hello.
-    Answered(LinkInfo, Box<Responder>),
-    Up(Up),
-    /// Between two states, inside one call.
-    Moving,
-}
-
-struct Up {
-    key: NodeKey,
-    calls: Calls<CallId>,
-    /// Requests of the peer that have no answer yet.
-    tickets: u32,
 }
 
 impl Sessions {
@@ -279,7 +266,12 @@ impl Sessions {
         };
         self.roster.used(peer, id, request, now.mono);
         // A peer that reads nothing while we ask is cut by the time-outs of the calls.
-        let queued = link.push(Lane::Control, request.to_frame(req_id)).is_ok();
+        let frame = if let Request::RelayStream(stream) = request {
+            Request::RelayStream(stream.numbered(req_id)).to_frame(req_id)
+        } else {
+            request.to_frame(req_id)
+        };
+        let queued = link.push(Lane::Control, frame).is_ok();
         self.pump(id, out);
         queued
     }
@@ -444,166 +436,6 @@ impl Sessions {
         }
     }
 
-    fn room(&mut self, step: &mut Step<'_>, lane: Lane, bytes: u32) {
-        let Some(link) = self.links.get_mut(&step.id) else {
-            return;
-        };
-        link.room.add(lane, bytes);
-        let was_held_up = self.roster.is_held_up(step.id);
-        self.pump(step.id, step.out);
-        if let Some(Link {
-            state: State::Up(up),
-            ..
-        }) = self.links.get(&step.id)
-            && was_held_up
-            && !self.roster.is_held_up(step.id)
-        {
-            let key = up.key;
-            step.heard
-                .push_back(SessionEvent::Room { key, link: step.id });
-        }
-    }
-
-    fn bytes(&mut self, step: &mut Step<'_>, lane: Lane, bytes: Bytes) {
-        let Some(link) = self.links.get_mut(&step.id) else {
-            return;
-        };
-        if let State::Up(up) = &link.state
-            && let Some(session) = self.roster.by_link(&up.key, step.id)
-        {
-            session.heard = step.now.mono;
-            session.received = session.received.saturating_add(bytes.len() as u64);
-            self.counts.received = self.counts.received.saturating_add(bytes.len() as u64);
-        }
-        let bytes = match &mut link.seal {
-            None => bytes,
-            Some(seal) => {
-                let sealed = bytes.len();
-                let Ok(plain) = seal.open(bytes) else {
-                    return self.offend(step);
-                };
-                let spent = sealed.saturating_sub(plain.len()) as u32;
-                link.grants.consumed(lane, spent);
-                plain
-            }
-        };
-        link.reader(lane).push(bytes);
-        // Each turn takes one frame; the link may be gone after any of them.
-        while let Some(link) = self.links.get_mut(&step.id) {
-            match link.reader(lane).next() {
-                Ok(Some(body)) => self.frame(step, lane, body),
-                Ok(None) => break,
-                Err(_) => return self.offend(step),
-            }
-        }
-        self.pump(step.id, step.out);
-    }
-
-    fn frame(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes) {
-        let Some(link) = self.links.get_mut(&step.id) else {
-            return;
-        };
-        let bytes = (body.len() as u32).saturating_add(4);
-        match core::mem::replace(&mut link.state, State::Moving) {
-            State::Up(up) => {
-                link.state = State::Up(up);
-                self.message(step, lane, body, bytes);
-            }
-            State::Offered(info, plan, initiator) => {
-                link.grants.consumed(lane, bytes);
-                self.server_hello(step, info, plan, *initiator, &body);
-            }
-            State::Accepted(info) => {
-                link.grants.consumed(lane, bytes);
-                self.client_hello(step, info, &body);
-            }
-            State::Answered(info, responder) => {
-                link.grants.consumed(lane, bytes);
-                self.client_ack(step, info, *responder, &body);
-            }
-            State::Dialing(_) | State::Moving => self.offend(step),
-        }
-    }
-
-    fn message(&mut self, step: &mut Step<'_>, lane: Lane, body: Bytes, bytes: u32) {
-        let Ok(envelope) = Envelope::decode(&body) else {
-            return self.offend(step);
-        };
-        let Some(link) = self.links.get_mut(&step.id) else {
-            return;
-        };
-        let State::Up(up) = &mut link.state else {
-            return;
-        };
-        if let Ok(Some(frame)) = CircuitFrame::decode(&envelope)
-            && link.via.is_none()
-        {
-            // What is on its way is bounded for each circuit by itself.
-            link.grants.consumed(lane, bytes);
-            step.heard.push_back(SessionEvent::Circuit {
-                link: step.id,
-                circuit: CircuitId(envelope.req_id),
-                frame,
-            });
-            return;
-        }
-        if envelope.is_response() {
-            let Ok(call) = up.calls.resolve(envelope.req_id) else {
-                return self.offend(step);
-            };
-            let receipt = Receipt {
-                link: step.id,
-                lane,
-                bytes,
-            };
-            match call {
-                Some(call) => step.heard.push_back(SessionEvent::Reply {
-                    call,
-                    envelope,
-                    receipt,
-                }),
-                None => link.grants.consumed(lane, bytes),
-            }
-            return;
-        }
-        link.grants.consumed(lane, bytes);
-        let ticket = Ticket {
-            link: step.id,
-            req_id: envelope.req_id,
-            kind: envelope.kind,
-        };
-        if up.tickets >= TICKETS_MAX {
-            return self.reply_unticketed(
-                step,
-                ticket,
-                "rate limit: too many requests without an answer",
-            );
-        }
-        match Request::decode(envelope.kind, &envelope.payload) {
-            Ok(request) => {
-                up.tickets += 1;
-                self.roster.used(&up.key, step.id, &request, step.now.mono);
-                step.heard.push_back(SessionEvent::Request {
-                    from: up.key,
-                    ticket,
-                    request,
-                });
-            }
-            Err(error) => self.reply_unticketed(step, ticket, &error.to_string()),
-        }
-    }
-
-    /// Answers a request that never became a ticket.
-    fn reply_unticketed(&mut self, step: &mut Step<'_>, ticket: Ticket, text: &str) {
-        let Some(link) = self.links.get_mut(&step.id) else {
-            return;
-        };
-        self.counts.refused += 1;
-        if link.push(Lane::Control, ticket.refuse(text)).is_err() {
-            self.offend(step);
-        }
-    }
-
     fn reply(
         &mut self,
         id: LinkId,
@@ -677,15 +509,15 @@ impl Sessions {
         match link.state {
             State::Up(mut up) => {
                 let lost = up.calls.drain().into_iter().map(|(_, call)| call).collect();
-                let parted = self
-                    .roster
-                    .by_link(&up.key, id)
-                    .is_some_and(|it| it.parting);
+                let session = self.roster.by_link(&up.key, id);
+                let parted = session.is_some_and(|it| it.parting);
+                let named = self.roster.is_name(&up.key);
                 let last = self.roster.remove(&up.key, id);
                 heard.push_back(SessionEvent::Down {
                     link: id,
                     key: up.key,
                     last,
+                    named,
                     parted,
                     via: link.via.map(|via| via.relay),
                     lost,
@@ -717,55 +549,4 @@ struct Step<'a> {
     id: LinkId,
     heard: &'a mut VecDeque<SessionEvent>,
     out: &'a mut Outbox,
-}
-
-impl Link {
-    fn new(inbound: bool, state: State) -> Link {
-        Link {
-            state,
-            inbound,
-            remote: None,
-            via: None,
-            seal: None,
-            control: FrameReader::new(HANDSHAKE_FRAME_MAX),
-            bulk: FrameReader::new(HANDSHAKE_FRAME_MAX),
-            room: Room::new(),
-            grants: Grants::new(),
-        }
-    }
-
-    /// Queues a frame, sealed if the link is a circuit past its handshake. Gives it back when too much waits.
-    fn push(&mut self, lane: Lane, frame: Frame) -> Result<(), Frame> {
-        let Some(seal) = &mut self.seal else {
-            return self.room.push(lane, frame);
-        };
-        let records = Seal::records(&frame);
-        if !self.room.takes(lane, records, Seal::sealed_len(&frame)) {
-            return Err(frame);
-        }
-        for record in seal.seal(&frame) {
-            let record = Frame {
-                head: record,
-                body: Bytes::new(),
-            };
-            self.room.push(lane, record)?;
-        }
-        Ok(())
-    }
-
-    /// The lane for what is large: the second one, where there is one.
-    fn large_lane(&self) -> Lane {
-        if self.room.is_open(Lane::Bulk) {
-            Lane::Bulk
-        } else {
-            Lane::Control
-        }
-    }
-
-    fn reader(&mut self, lane: Lane) -> &mut FrameReader {
-        match lane {
-            Lane::Control => &mut self.control,
-            Lane::Bulk => &mut self.bulk,
-        }
-    }
 }

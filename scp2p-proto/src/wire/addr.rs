@@ -66,6 +66,14 @@ impl PeerAddr {
         Some((&via.relay, key))
     }
 
+    /// The slot at a deployed relay through which the peer is asked; `None` for an address without a relay, behind a relay
+    /// of ours, or behind several.
+    pub fn tunnel(&self) -> Option<&RelayRoute> {
+        let route = self.relay_via.as_deref()?;
+        let is_tunnel = route.slot != CIRCUIT_SLOT && route.relay.relay_via.is_none();
+        is_tunnel.then_some(route)
+    }
+
     /// Whether one host can be dialled there: the address is neither unspecified nor a multicast or broadcast one, the
     /// port is not 0, and no relay stands before it.
     pub fn is_dialable(&self) -> bool {

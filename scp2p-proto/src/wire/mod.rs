@@ -21,6 +21,7 @@ pub use bootstrap::{BootstrapAddr, ParseBootstrapError};
 pub use capabilities::{Capabilities, Profile};
 pub use cbor::DecodeError;
 pub use circuit::{CIRCUIT_SLOT, CircuitEnd, CircuitFrame, NewCircuit, Reservation};
+pub(crate) use envelope::unframed;
 pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
 pub use ext::{DialedBack, Endpoints, Have, HeadAnnounce, Listening, Observed, SubtreePage};
 pub use frame::{FrameError, FrameReader};

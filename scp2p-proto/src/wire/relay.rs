@@ -110,6 +110,18 @@ impl RelayStream {
         }
     }
 
+    /// The same with this number for what is relayed too, as deployed peers have it.
+    pub(crate) fn numbered(&self, req_id: u32) -> RelayStream {
+        let payload = match self.inner() {
+            Ok(inner) => Envelope { req_id, ..inner }.encode(),
+            Err(_) => self.payload.clone(),
+        };
+        RelayStream {
+            payload,
+            ..self.clone()
+        }
+    }
+
     /// The envelope that is relayed. Its payload is a slice of this one.
     ///
     /// # Errors

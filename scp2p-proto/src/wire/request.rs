@@ -213,10 +213,9 @@ impl Request {
             | Request::DialBack(_)
             | Request::Punch(_)
             | Request::Watch(_)
-            | Request::ListRelays { .. }
-            | Request::Reserve => true,
-            // No node relays in this way, so these are refused and of no use to anybody.
-            Request::RelayRegister(_) | Request::RelayConnect(_) | Request::RelayStream(_) => true,
+            | Request::Reserve
+            | Request::RelayRegister(_)
+            | Request::ListRelays { .. } => true,
             // Whoever was asked to part is not asked again soon.
             Request::Part
             | Request::FindNode(_)
@@ -230,6 +229,41 @@ impl Request {
             | Request::HeadAnnounce(_)
             | Request::GetSubtrees { .. }
             | Request::Have(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::Connect(_)
+            | Request::Incoming(_) => false,
+        }
+    }
+
+    /// Whether it may go through a tunnel of deployed peers, whose ends do not know each other: the answer proves itself,
+    /// or is no more than a hint.
+    pub(crate) fn may_be_relayed(&self) -> bool {
+        match self {
+            Request::FindValue(_)
+            | Request::GetManifest(_)
+            | Request::ListPublicShares { .. }
+            | Request::HaveContent(_)
+            | Request::GetChunk { .. }
+            | Request::GetChunkHashes(_) => true,
+            Request::PexOffer(_)
+            | Request::PexRequest { .. }
+            | Request::FindNode(_)
+            | Request::Store(_)
+            | Request::RelayRegister(_)
+            | Request::RelayConnect(_)
+            | Request::RelayStream(_)
+            | Request::ListRelays { .. }
+            | Request::Ping
+            | Request::Part
+            | Request::Listening(_)
+            | Request::DialBack(_)
+            | Request::Punch(_)
+            | Request::Watch(_)
+            | Request::HeadAnnounce(_)
+            | Request::GetSubtrees { .. }
+            | Request::Have(_)
+            | Request::Reserve
             | Request::Connect(_)
             | Request::Incoming(_) => false,
         }

@@ -1,4 +1,6 @@
-//! A deployed peer: it answers the messages of the registry, and only on sessions that others opened.
+//! A deployed peer: it answers the messages of the registry, and only on sessions that others opened and on tunnels.
+
+pub mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,8 @@ use scp2p_proto::wire::{
     Answer, Capabilities, ChunkHashes, Envelope, FoundValue, FrameReader, Hello, HelloFields,
     PeerAddr, Profile, Request, StoreRecord,
 };
+
+use self::relay::Relaying;
 
 /// What it serves, honestly or not.
 pub struct Deployed {
@@ -41,7 +45,14 @@ pub struct Deployed {
     pub answered: u32,
     /// Values that it was given to store, those that it refused too.
     pub stores: u32,
+    /// Answers that it would give on its tunnels are held back while there is a list.
+    pub held: Option<Vec<Output>>,
+    /// Whether and how it relays.
+    pub relaying: Option<Relaying>,
     asked: Vec<u16>,
+    /// Sessions that it opened and on which it is asked.
+    tunnels: BTreeSet<LinkId>,
+    hellos: u8,
     links: BTreeMap<LinkId, (FrameReader, u32)>,
     /// Sessions that it opened.
     dialled: BTreeSet<LinkId>,
@@ -63,7 +74,11 @@ impl Deployed {
             unanswered: 0,
             answered: 0,
             stores: 0,
+            held: None,
+            relaying: None,
             asked: Vec::new(),
+            tunnels: BTreeSet::new(),
+            hellos: 0,
             links: BTreeMap::new(),
             dialled: BTreeSet::new(),
         }
@@ -78,6 +93,16 @@ impl Deployed {
     /// Asks over its first session. The number of the first request is the number of those before.
     pub fn ask(&mut self, requests: &[Request]) -> Vec<Output> {
         let link = *self.links.keys().next().expect("a session");
+        self.ask_on(link, requests)
+    }
+
+    /// Asks over a session. Whoever asks for a tunnel there answers on it from then on.
+    pub fn ask_on(&mut self, link: LinkId, requests: &[Request]) -> Vec<Output> {
+        let is_tunnel =
+            |request: &Request| matches!(request, Request::RelayRegister(it) if it.tunnel);
+        if requests.iter().any(is_tunnel) {
+            self.tunnels.insert(link);
+        }
         let frames = requests.iter().map(|request| {
             self.asked.push(request.kind());
             let frame = request.to_frame(self.asked.len() as u32 - 1);
@@ -86,11 +111,26 @@ impl Deployed {
         frames.collect()
     }
 
+    /// How many requests it made, the number of the next one.
+    pub fn requests(&self) -> u32 {
+        self.asked.len() as u32
+    }
+
     /// Opens a session.
-    pub fn dial(&mut self, dial: Dial) -> Output {
+    pub fn dial(&mut self, dial: Dial) -> (LinkId, Output) {
         let link = LinkId(1 << 62 | self.dialled.len() as u64);
         self.dialled.insert(link);
-        Output::Dial(link, dial)
+        (link, Output::Dial(link, dial))
+    }
+
+    /// Whether a session that it opened is up.
+    pub fn is_up(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|(_, frames)| *frames > 0)
+    }
+
+    /// Gives the answers that it held back.
+    pub fn release(&mut self) -> Vec<Output> {
+        self.held.take().unwrap_or_default()
     }
 
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
@@ -119,37 +159,67 @@ impl Deployed {
                         break;
                     };
                     *frames += 1;
-                    let answer = match *frames {
-                        1 => Some(self.hello(now, &body)),
-                        2 if !self.dialled.contains(&link) => None,
+                    match *frames {
+                        1 => {
+                            let hello = self.hello(now, &body);
+                            out.push(Output::Send(link, Lane::Control, hello));
+                        }
+                        2 if !self.dialled.contains(&link) => {}
                         _ => {
                             let envelope = Envelope::decode(&body).expect("an envelope");
-                            let is_left = self.dialled.contains(&link) && !envelope.is_response();
-                            self.unanswered += u32::from(is_left);
-                            (!is_left).then(|| self.answer(&envelope)).flatten()
+                            out.extend(self.message(now, link, envelope));
                         }
-                    };
-                    out.extend(answer.map(|frame| Output::Send(link, Lane::Control, frame)));
+                    }
                 }
             }
-            LinkEvent::Closed(_) => drop(self.links.remove(&link)),
+            LinkEvent::Closed(_) => {
+                self.links.remove(&link);
+                if let Some(relaying) = &mut self.relaying {
+                    out.extend(relaying.down(link));
+                }
+            }
             LinkEvent::Failed(_) | LinkEvent::Room(..) => {}
         }
         out
     }
 
-    fn hello(&self, now: Now, body: &Bytes) -> Frame {
+    fn message(&mut self, now: Now, link: LinkId, envelope: Envelope) -> Vec<Output> {
+        if let Some(relaying) = &mut self.relaying
+            && let Some(out) = relaying.message(now, link, &envelope)
+        {
+            return out;
+        }
+        let is_asked = self.tunnels.contains(&link);
+        if self.dialled.contains(&link) && !is_asked && !envelope.is_response() {
+            self.unanswered += 1;
+            return Vec::new();
+        }
+        let answer = self.answer(&envelope);
+        let answer = answer.map(|frame| Output::Send(link, Lane::Control, frame));
+        match &mut self.held {
+            Some(held) if is_asked => {
+                held.extend(answer);
+                Vec::new()
+            }
+            _ => answer.into_iter().collect(),
+        }
+    }
+
+    fn hello(&mut self, now: Now, body: &Bytes) -> Frame {
         let theirs = Hello::decode(body).expect("a hello");
         let profile = theirs.profile().unwrap_or(Profile::C);
         self.sign(now, profile, Some(theirs.nonce))
     }
 
-    fn sign(&self, now: Now, profile: Profile, echoed_nonce: Option<[u8; 32]>) -> Frame {
+    fn sign(&mut self, now: Now, profile: Profile, echoed_nonce: Option<[u8; 32]>) -> Frame {
         let mut ephemeral = [0; 32];
         ephemeral[0] = 9;
+        self.hellos += 1;
+        let mut nonce = self.keys.public().0;
+        nonce[0] = self.hellos;
         let fields = HelloFields {
             capabilities: Capabilities::default(),
-            nonce: [7; 32],
+            nonce,
             echoed_nonce,
             timestamp: now.unix,
             ephemeral,

@@ -2,7 +2,7 @@
 //! driver contract to the letter and adds nothing of its own.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod deployed;
+pub mod deployed;
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,14 +16,14 @@ use scp2p_proto::config::Config;
 use scp2p_proto::event::Event;
 use scp2p_proto::id::{LinkId, LoadId, NodeKey, OpId};
 use scp2p_proto::io::{
-    Dial, DialError, Host, HostEvent, Input, Lane, LinkError, LinkEvent, LinkInfo, Output,
-    Transport,
+    CloseCode, Dial, DialError, Frame, Host, HostEvent, Input, Lane, LinkError, LinkEvent,
+    LinkInfo, Output, Transport,
 };
 use scp2p_proto::keys::Keys;
 use scp2p_proto::storage::Load;
 use scp2p_proto::time::{Now, Time, UnixTime};
 use scp2p_proto::view::{Cause, DownloadState, Subject};
-use scp2p_proto::wire::Request;
+use scp2p_proto::wire::{Answer, Request};
 
 pub use deployed::Deployed;
 pub use disk::Disk;
@@ -157,13 +157,66 @@ impl World {
     }
 
     /// A deployed peer dials a node.
-    pub fn dial_from(&mut self, number: usize, target: usize) {
-        let dial = self.deployed(number).dial(Dial {
+    pub fn dial_from(&mut self, number: usize, target: usize) -> LinkId {
+        let (link, dial) = self.deployed(number).dial(Dial {
             transport: Transport::Quic,
             host: Host::Ip(ip(target)),
             port: QUIC_PORT,
         });
         self.carry_out(number, dial);
+        link
+    }
+
+    /// A deployed peer opens a session.
+    pub fn session_from(&mut self, number: usize, target: usize) -> LinkId {
+        let link = self.dial_from(number, target);
+        self.until("a session", |world| {
+            let deployed = world.hosts[number].deployed.as_ref();
+            deployed.is_some_and(|peer| peer.is_up(link))
+        });
+        link
+    }
+
+    /// A deployed peer asks on one of its sessions, and gets an answer to each.
+    pub fn asked_on(
+        &mut self,
+        number: usize,
+        link: LinkId,
+        requests: &[Request],
+    ) -> Vec<Result<Answer, String>> {
+        let before = self.deployed(number).answers.len();
+        self.ask_on(number, link, requests);
+        let after = before + requests.len();
+        self.until("the answers", |world| {
+            let deployed = world.hosts[number].deployed.as_ref();
+            deployed.is_some_and(|peer| peer.answers.len() >= after)
+        });
+        let answers = self.deployed(number).answers.values();
+        answers.skip(before).cloned().collect()
+    }
+
+    /// A deployed peer asks on one of its sessions.
+    pub fn ask_on(&mut self, number: usize, link: LinkId, requests: &[Request]) {
+        for output in self.deployed(number).ask_on(link, requests) {
+            self.carry_out(number, output);
+        }
+    }
+
+    /// A deployed peer sends something that nobody asked for.
+    pub fn blurt(&mut self, number: usize, link: LinkId, frame: Frame) {
+        self.carry_out(number, Output::Send(link, Lane::Control, frame));
+    }
+
+    /// A deployed peer gives the answers that it held back.
+    pub fn release(&mut self, number: usize) {
+        for output in self.deployed(number).release() {
+            self.carry_out(number, output);
+        }
+    }
+
+    /// A deployed peer closes one of its sessions.
+    pub fn hang_up(&mut self, number: usize, link: LinkId) {
+        self.carry_out(number, Output::Close(link, CloseCode::Done));
     }
 
     /// A deployed peer that read nothing reads everything.

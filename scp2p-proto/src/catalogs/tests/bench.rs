@@ -339,6 +339,9 @@ impl Bench {
             | Act::Circuit(..)
             | Act::Link(..)
             | Act::DialCircuit { .. }
+            | Act::Turn(_)
+            | Act::Tunnel(..)
+            | Act::OpenTunnel { .. }
             | Act::Unconnected(..)
             | Act::OwnAddrs(_)
             | Act::Outcome(..) => panic!("not for this component to ask"),

@@ -7,14 +7,16 @@ use super::{Sessions, State};
 use crate::check::{Broken, counted};
 use crate::id::{LinkId, NodeKey};
 use crate::limits::{
-    BOOTSTRAPS_MAX, CALLS_MAX, DIALS_MAX, LINKS_MAX, PROBES_MAX, STRANGERS_MAX, TICKETS_MAX,
+    BOOTSTRAPS_MAX, CALLS_MAX, DIALS_MAX, LINKS_MAX, PROBES_MAX, SLOTS_ASKED_MAX, STRANGERS_MAX,
+    TICKETS_MAX,
 };
 use crate::pending::CallId;
 use crate::time::Time;
 
 /// Peers are dialled while there are fewer links than they may be at most; what comes of the attempts is
 /// let in.
-const LINKS_EVER_MAX: usize = LINKS_MAX + 2 * DIALS_MAX + BOOTSTRAPS_MAX + PROBES_MAX;
+const LINKS_EVER_MAX: usize =
+    LINKS_MAX + 2 * DIALS_MAX + BOOTSTRAPS_MAX + PROBES_MAX + SLOTS_ASKED_MAX;
 
 impl Sessions {
     pub(crate) fn check(&self, now: Time, broken: &mut Broken) {

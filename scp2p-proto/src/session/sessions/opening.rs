@@ -11,7 +11,7 @@ use super::super::calls::Calls;
 use super::super::handshake::{Established, HandshakeError, Initiator, Params, Responder};
 use super::super::roster::Session;
 use super::super::seal::Seal;
-use super::{DialPlan, Link, LinkFailure, SessionEvent, Sessions, State, Step, Up};
+use super::{DialPlan, Link, LinkFailure, Purpose, SessionEvent, Sessions, State, Step, Up};
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, Frame, Lane, LinkInfo, Output};
 use crate::limits::{
@@ -90,7 +90,7 @@ impl Sessions {
         body: &Bytes,
     ) {
         match initiator.on_hello(body, step.now.unix) {
-            Ok((established, _)) if plan.probe => {
+            Ok((established, _)) if plan.purpose == Purpose::Probe => {
                 step.heard.push_back(SessionEvent::Probed {
                     link: step.id,
                     key: established.key,
@@ -101,7 +101,7 @@ impl Sessions {
             }
             Ok((established, ack)) => {
                 self.send_hello(step.id, ack);
-                self.established(step, info, established);
+                self.established(step, info, established, plan.purpose);
             }
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
         }
@@ -160,12 +160,18 @@ impl Sessions {
         body: &Bytes,
     ) {
         match responder.on_ack(body, step.now.unix) {
-            Ok(established) => self.established(step, info, established),
+            Ok(established) => self.established(step, info, established, Purpose::Session),
             Err(error) => self.fail(step, LinkFailure::Handshake(error)),
         }
     }
 
-    fn established(&mut self, step: &mut Step<'_>, info: LinkInfo, established: Established) {
+    fn established(
+        &mut self,
+        step: &mut Step<'_>,
+        info: LinkInfo,
+        established: Established,
+        purpose: Purpose,
+    ) {
         let key = established.key;
         let level = match established.binding {
             Binding::Bound { level } => Some(level),
@@ -179,8 +185,12 @@ impl Sessions {
             return;
         };
         self.deadlines.cancel(&step.id);
+        let name = match purpose {
+            Purpose::Tunnel => NodeKey::of_tunnel(&key, step.id),
+            Purpose::Session | Purpose::Probe => key,
+        };
         link.state = State::Up(Up {
-            key,
+            key: name,
             calls: Calls::new(),
             tickets: 0,
         });
@@ -213,9 +223,13 @@ impl Sessions {
             heard: step.now.mono,
             used: step.now.mono,
             parting: false,
+            tunnel: None,
             received: 0,
             sent: 0,
         };
+        if purpose == Purpose::Tunnel {
+            return self.tunnel_up(step, name, (key, session));
+        }
         self.roster.add(key, session);
         step.heard
             .push_back(SessionEvent::Up { link: step.id, key });

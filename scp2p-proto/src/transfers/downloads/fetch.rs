@@ -278,12 +278,7 @@ impl Downloads {
             self.timers.cancel(&Timer::Pump);
             return;
         }
-        let mut peers: Vec<NodeKey> = cx
-            .roster
-            .iter()
-            .filter(|(_, session)| session.is_callable())
-            .map(|(key, _)| *key)
-            .collect();
+        let mut peers: Vec<NodeKey> = cx.roster.askable().collect();
         let mut wake: Option<Time> = None;
         while !peers.is_empty() && !self.ready.is_empty() {
             peers.retain(|peer| match self.source(cx, *peer).ready_at(cx.now.mono) {
