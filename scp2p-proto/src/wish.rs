@@ -22,6 +22,8 @@ pub(crate) enum Wish {
     Hints(Vec<BootstrapAddr>),
     /// Peers: note how a peer behaved.
     Judge(NodeKey, Conduct),
+    /// Peers: a connected peer may be gone: it owes an answer and is silent.
+    Doubt(NodeKey),
     /// Dht: a peer was reached at these addresses and takes part in the DHT.
     Contact(Contact),
     /// Node: so many of these sessions may end, of which the first were of no use for longest.

@@ -182,7 +182,8 @@ fn when_a_relay_dies_a_download_goes_on_over_another() {
         true => (one, other),
         false => (other, one),
     };
-    world.kill(dead);
+    // No transport tells of it for long.
+    world.vanish(dead);
     world.pass(Duration::from_secs(5));
     assert_eq!(via(&world, client, seeder), Some(world.key(alive)));
     finish(&mut world, client);

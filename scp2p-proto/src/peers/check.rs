@@ -29,6 +29,9 @@ impl Peers {
             .keys()
             .filter(|peer| roster.session(peer).is_none());
         broken.at_most("round trips of peers that are gone", gone.count(), 0);
+        let gone = self.doubted.keys();
+        let gone = gone.filter(|peer| roster.session(peer).is_none());
+        broken.at_most("doubts about peers that are gone", gone.count(), 0);
         let gone = self.unparted.keys();
         let gone = gone.filter(|peer| roster.session(peer).is_none());
         broken.at_most("sessions in use that are gone", gone.count(), 0);

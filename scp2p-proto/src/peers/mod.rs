@@ -64,6 +64,9 @@ const PING_AFTER_MAX: Duration = Duration::from_secs(1800);
 const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// A peer that owes something and is silent has so long to answer a ping, and is asked so again after the other.
+const DOUBT_TIME: Duration = Duration::from_millis(2500);
+const DOUBT_PAUSE: Duration = Duration::from_secs(10);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
 /// The first wait after a peer could not be reached; it doubles up to the other.
@@ -128,6 +131,8 @@ pub(crate) struct Peers {
     dials_failed: u64,
     /// When the host moved or awoke last: sessions that were not heard since may be dead.
     unsettled: Time,
+    /// Connected peers that owed something and were silent, and when that was found out.
+    doubted: BTreeMap<NodeKey, Time>,
     /// When peers were exchanged last, and how long it is not done again.
     exchanged: Time,
     exchange_pause: Duration,
@@ -163,6 +168,7 @@ impl Peers {
             timers: Timers::default(),
             dials_failed: 0,
             unsettled: now.mono,
+            doubted: BTreeMap::new(),
             exchanged: now.mono,
             exchange_pause: Duration::ZERO,
         };
@@ -424,6 +430,7 @@ impl Peers {
         self.rtts.remove(&peer);
         self.timers.cancel(&Timer::Punch(peer));
         self.unparted.remove(&peer);
+        self.doubted.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
         self.round_soon(cx);
         for number in self.bootstraps.down(&peer) {
@@ -488,10 +495,25 @@ impl Peers {
         self.book.judge(peer, Conduct::Slow, cx.now.unix);
         for session in cx.roster.all(&peer).to_vec() {
             let is_silent = cx.now.mono.since(session.heard) > SILENT;
-            if is_silent || session.heard < self.unsettled {
+            let doubted = self.doubted.get(&peer).copied();
+            let is_gone = doubted.is_some_and(|since| {
+                session.heard < since && cx.now.mono.since(since) >= DOUBT_TIME
+            });
+            if is_silent || is_gone || session.heard < self.unsettled {
                 cx.close(session.link, CloseCode::Done);
             }
         }
+    }
+
+    /// A connected peer owes something and is silent. It may be gone, and its transport notice that much later.
+    pub(crate) fn doubt(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let now = cx.now.mono;
+        let last = self.doubted.get(&peer);
+        if last.is_some_and(|last| now.since(*last) < DOUBT_PAUSE) || !cx.roster.is_ours(&peer) {
+            return;
+        }
+        self.doubted.insert(peer, now);
+        cx.call(peer, Request::Ping, DOUBT_TIME, Tag::Pinged(now));
     }
 
     pub(crate) fn on_host(&mut self, cx: &mut Cx<'_>, event: HostEvent) {

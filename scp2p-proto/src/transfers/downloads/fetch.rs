@@ -1,5 +1,6 @@
 //! Asking for chunks and writing what comes.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -25,6 +26,8 @@ const DEPLOYED_RATE: u32 = 9;
 pub(super) const SMALL: u64 = 65_536;
 /// How often chunks that are late are looked for.
 const LATE_EVERY: Duration = Duration::from_millis(250);
+/// Who says nothing for so long although it owes a chunk is asked whether it is still there.
+const SILENT: Duration = Duration::from_millis(1500);
 /// How long a peer that did not answer in time is left alone.
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
@@ -377,6 +380,7 @@ impl Downloads {
             return;
         }
         self.timers.set(Timer::Late, now + LATE_EVERY);
+        self.doubt_silent(cx);
         let late: Vec<(Place, u32, NodeKey, u64)> = self
             .asks
             .values()
@@ -414,6 +418,20 @@ impl Downloads {
                 });
             if let Some(helper) = helper.filter(|_| still) {
                 self.ask(cx, place, index, helper);
+            }
+        }
+    }
+
+    /// Who owes chunks and says nothing at all may be gone, and its transport may notice that much later.
+    fn doubt_silent(&self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        let owing = self.asks.values();
+        let owing = owing.filter(|ask| now.since(ask.sent.at) >= SILENT);
+        let owing: BTreeSet<NodeKey> = owing.map(|ask| ask.peer).collect();
+        for peer in owing {
+            let session = cx.roster.session(&peer);
+            if session.is_some_and(|it| it.level.is_some() && now.since(it.heard) >= SILENT) {
+                cx.wish(Wish::Doubt(peer));
             }
         }
     }
