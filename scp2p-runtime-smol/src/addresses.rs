@@ -1,18 +1,31 @@
 //! The addresses of the host's interfaces.
 
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use async_channel::Sender;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use async_io::Async;
 use async_io::Timer;
+use futures_lite::FutureExt;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::net::RecvFlags;
 use scp2p_proto::io::HostEvent;
 
-/// How often the addresses are looked at.
+/// How often the addresses are looked at if nobody tells that they changed.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// A host that goes from one network to another loses and gets several within a moment.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// Tells the addresses that others may reach, now and whenever they change.
 pub(crate) async fn watch(events: Sender<HostEvent>) {
+    let changes = Changes::listen()
+        .inspect_err(|error| tracing::debug!(%error, "changes of addresses are not told"))
+        .ok();
     let mut last = None;
     loop {
         match list() {
@@ -29,7 +42,65 @@ pub(crate) async fn watch(events: Sender<HostEvent>) {
             }
             Err(error) => tracing::debug!(%error, "cannot list the interfaces' addresses"),
         }
-        Timer::after(INTERVAL).await;
+        let told = async {
+            match &changes {
+                Some(changes) => changes.next().await,
+                None => pending().await,
+            }
+        };
+        let looked = async {
+            Timer::after(INTERVAL).await;
+        };
+        told.or(looked).await;
+        Timer::after(SETTLING).await;
+    }
+}
+
+/// What the kernel tells of addresses that come and go.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+struct Changes(Async<OwnedFd>);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Changes {
+    fn listen() -> io::Result<Changes> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, netlink, socket_with};
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            // The routing protocol, which is number 0.
+            None,
+        )?;
+        bind(
+            &socket,
+            &netlink::SocketAddrNetlink::new(0, rtnetlink::ADDRESS_GROUPS),
+        )?;
+        Async::new(socket).map(Changes)
+    }
+
+    /// Resolves after the next change; what was told until then is one.
+    async fn next(&self) {
+        if self.0.readable().await.is_err() {
+            return pending().await;
+        }
+        let mut buffer = [0; 4096];
+        // An error other than that there is no more says that something was missed, which is told this way too.
+        while rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT).is_ok() {}
+    }
+}
+
+/// Elsewhere nobody tells.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+struct Changes;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Changes {
+    fn listen() -> io::Result<Changes> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn next(&self) {
+        pending().await
     }
 }
 
@@ -45,9 +116,7 @@ fn is_useful(ip: IpAddr) -> bool {
 /// Asks the kernel over a netlink socket.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn list() -> io::Result<Vec<IpAddr>> {
-    use rustix::net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-    };
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -87,6 +156,9 @@ fn list() -> io::Result<Vec<IpAddr>> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod rtnetlink {
     use std::net::IpAddr;
+
+    /// Those that hear of addresses of IPv4 and IPv6.
+    pub(super) const ADDRESS_GROUPS: u32 = 0x10 | 0x100;
 
     const HEADER: usize = 16;
     const ADDRESS_HEADER: usize = 8;

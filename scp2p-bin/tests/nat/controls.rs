@@ -1,10 +1,11 @@
 //! What tests can do to hosts and NATs while nodes are at work.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use scp2p_proto::io::Transport;
 
-use super::common::{Settings, until};
+use super::common::{Settings, text, until};
 use super::internet::Internet;
 use super::nodes::{begin, complete, content, only, publish};
 use super::routes::Amount;
@@ -105,6 +106,28 @@ fn a_download_outlives_a_move() {
         client.move_to(Some(&cafe));
         complete(&node, &bytes);
         assert!(cafe.traffic().inn.bytes > SIZE as u64 / 8);
+    });
+}
+
+/// By itself a node looks at its addresses every 30 s only.
+#[test]
+fn a_node_is_told_that_its_host_moved() {
+    const AT_ONCE: Duration = Duration::from_secs(8);
+    sandbox::run("controls::a_node_is_told_that_its_host_moved", || {
+        let internet = Internet::new();
+        let [home, cafe] = [(); 2].map(|()| internet.nat(&usual(), None));
+        let mut host = internet.host(Some(&home));
+        let node = host.start(Settings::default());
+        for nat in [&cafe, &home, &cafe, &home] {
+            host.move_to(Some(nat));
+            let address = format!("//{}:", host.address());
+            until("the new address", AT_ONCE, || {
+                let status = node.cli(&["status"]);
+                let mut addresses = status["addresses"].as_array().expect("a list").iter();
+                let is_told = addresses.any(|addr| text(addr).contains(&address));
+                is_told.then_some(())
+            });
+        }
     });
 }
 
