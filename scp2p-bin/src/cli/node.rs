@@ -40,7 +40,7 @@ macro_rules! node_args {
             #[argh(option, short = 'b', arg_name = "peer")]
             pub bootstrap: Vec<String>,
 
-            /// relays to be found through before any other where nobody can dial the node, in the form of peers; repeat or separate by commas (SCP2P_RELAYS)
+            /// relays to be found through before any other where nobody can dial the node, in the form of peers; repeat or separate by commas (SCP2P_USE_RELAY)
             #[argh(option, arg_name = "peer")]
             pub use_relay: Vec<String>,
 

@@ -63,7 +63,7 @@ settings! {
     /// Peers to start from.
     Bootstrap = "bootstrap", "--bootstrap", "SCP2P_BOOTSTRAP", AtStart;
     /// Relays to be found through before any other.
-    UseRelay = "use_relay", "--use-relay", "SCP2P_RELAYS", AtStart;
+    UseRelay = "use_relay", "--use-relay", "SCP2P_USE_RELAY", AtStart;
     /// Where the node is reached from outside.
     Announce = "announce", "--announce", "SCP2P_ANNOUNCE_ADDRS", AtStart;
     /// Whether peers must be bound to their channel.
