@@ -33,6 +33,8 @@ use crate::net::udp::UdpEndpoint;
 use crate::node_key;
 use crate::options::{Listening, Options, StartError};
 
+/// What the secret of QUIC endpoints is derived for from the node's key.
+const QUIC_CONTEXT: &str = "scp2p 2026 QUIC endpoints of a node";
 /// Asks of applications that wait for the driver; further ones wait at the sender.
 const ASKS_MAX: usize = 64;
 /// Changes of the host that wait for the driver.
@@ -73,6 +75,8 @@ impl Runtime {
         let identity = Identity::generate().map_err(|error| StartError::System {
             reason: error.to_string(),
         })?;
+        let secret = opened.keys.signing().to_bytes();
+        let identity = identity.remembered(blake3::derive_key(QUIC_CONTEXT, &secret));
         let ids = AcceptedIds::default();
         let mtus = match quic_packet_max {
             Some(bytes) => Mtus::of_interfaces().at_most(bytes),

@@ -23,6 +23,8 @@ pub struct Identity {
     pub(crate) server: Arc<ServerConfig>,
     /// For links that we open.
     pub(crate) client: Arc<ClientConfig>,
+    /// See [`Identity::remembered`].
+    pub(crate) memory: Option<[u8; 32]>,
 }
 
 /// Why no certificate could be made; the text is the library's.
@@ -38,6 +40,15 @@ impl fmt::Display for IdentityError {
 }
 
 impl Identity {
+    /// With a secret that outlives the process: by it QUIC endpoints know the connections of runs before, whose other ends
+    /// are told that they are over when they send something, instead of waiting until they are idle for too long.
+    pub fn remembered(self, secret: [u8; 32]) -> Identity {
+        Identity {
+            memory: Some(secret),
+            ..self
+        }
+    }
+
     /// Makes a certificate: ECDSA P-256, self-signed.
     ///
     /// # Errors
@@ -69,6 +80,7 @@ impl Identity {
         Ok(Identity {
             server: Arc::new(server),
             client: Arc::new(client),
+            memory: None,
         })
     }
 }

@@ -85,7 +85,9 @@ impl Real {
     pub(super) fn new() -> Real {
         Real {
             start: Instant::now(),
-            identity: Identity::generate().expect("the system has entropy for a key"),
+            identity: Identity::generate()
+                .expect("the system has entropy for a key")
+                .remembered([0; 32]),
             ids: AcceptedIds::default(),
             endpoints: BTreeMap::new(),
         }

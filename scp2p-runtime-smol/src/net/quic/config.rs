@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use quinn_proto::congestion::CubicConfig;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::{CryptoError, HmacKey};
 use quinn_proto::{
-    ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig,
-    VarInt,
+    ClientConfig, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig, TransportConfig, VarInt,
 };
 
 use super::super::half_open::is_loopback;
@@ -57,6 +58,9 @@ impl Settings {
 
         let mut endpoint = EndpointConfig::default();
         endpoint.rng_seed(Some(seed));
+        if let Some(secret) = identity.memory {
+            remember(&mut endpoint, secret);
+        }
         endpoint
             .max_udp_payload_size(PAYLOAD_MAX)
             .expect("the protocol's limit is within its bounds");
@@ -83,6 +87,41 @@ impl Settings {
     /// For a connection that we open to this address.
     pub(super) fn client(&self, remote: IpAddr) -> ClientConfig {
         self.client[usize::from(!is_loopback(remote))].clone()
+    }
+}
+
+/// Has the endpoint know its connections of other runs with this secret: their ids, and the tokens by which their other
+/// ends believe that they are over (RFC 9000 §10.3).
+fn remember(endpoint: &mut EndpointConfig, secret: [u8; 32]) {
+    let key = blake3::derive_key("scp2p 2026 QUIC connection ids", &secret);
+    let [a, b, c, d, e, f, g, h, ..] = key;
+    let key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
+    let key = blake3::derive_key("scp2p 2026 QUIC stateless resets", &secret);
+    endpoint.reset_key(Arc::new(ResetKey(key)));
+}
+
+/// Makes the tokens of stateless resets.
+struct ResetKey([u8; 32]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature: &mut [u8]) {
+        let mut bytes = blake3::Hasher::new_keyed(&self.0);
+        bytes.update(data).finalize_xof().fill(signature);
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let right = blake3::keyed_hash(&self.0, data);
+        // In constant time.
+        let given = <[u8; blake3::OUT_LEN]>::try_from(signature).map_err(|_| CryptoError)?;
+        match right == given {
+            true => Ok(()),
+            false => Err(CryptoError),
+        }
     }
 }
 

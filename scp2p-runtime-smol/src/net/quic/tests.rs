@@ -34,6 +34,7 @@ struct Net {
 impl Net {
     fn new(ip: [u8; 4]) -> Net {
         let identity = Identity::generate().expect("a certificate");
+        let identity = identity.remembered(SECRET);
         let peers = [1u8, 2].map(|n| Peer {
             links: QuicLinks::new(
                 &identity,
@@ -197,6 +198,28 @@ impl Net {
     }
 }
 
+/// A program that was killed says nothing, and the one that is started after it has no such connection.
+#[test]
+fn a_restarted_endpoint_ends_connections_of_before() {
+    let mut net = Net::new([203, 0, 113, 1]);
+    let (id, _) = net.open();
+    let identity = Identity::generate().expect("a certificate");
+    let identity = identity.remembered(SECRET);
+    net.peers[1].links = QuicLinks::new(
+        &identity,
+        Mtus::of_interfaces(),
+        AcceptedIds::default(),
+        [7; 32],
+    );
+    let frame = Frame {
+        head: Bytes::from(vec![1; 100]),
+        body: Bytes::new(),
+    };
+    net.peers[0].links.send(id, Lane::Control, frame);
+    net.run(Duration::from_secs(1), |net| net.has_closed(0).is_some());
+}
+
+const SECRET: [u8; 32] = [5; 32];
 const OPENING: Duration = Duration::from_secs(5);
 
 fn info(net: &Net, peer: usize) -> Option<&LinkInfo> {
