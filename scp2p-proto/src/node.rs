@@ -313,8 +313,8 @@ impl Node {
                 via,
                 lost,
             } => {
-                if let Some(relay) = via.filter(|_| last && !named && !parted) {
-                    self.peers.circuit_lost(relay, key, self.now.mono);
+                if let Some(relay) = via.filter(|_| !named && !parted) {
+                    self.peers.circuit_down(cx!(self), relay, key, last);
                 }
                 self.relay.on_down(cx!(self), link, key, last);
                 self.down(key, (last, named), parted, lost);

@@ -4,7 +4,7 @@ use crate::generate::{NatMix, Options, Profile, generate};
 use crate::scenario::{Action, Dependence, Edge, Event, Host, Scenario, Span, VillainKind};
 
 /// The names of all ready scenarios.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "smoke",
     "churn50",
     "nat-matrix",
@@ -12,6 +12,8 @@ pub const NAMES: [&str; 14] = [
     "nat-mix",
     "false-relays",
     "rendezvous",
+    "relay-churn",
+    "roaming",
     "partition-heal",
     "crash-storm",
     "update-propagation",
@@ -31,6 +33,8 @@ pub fn named(name: &str, seed: u64) -> Option<Scenario> {
         "nat-mix" => nat_mix(seed),
         "false-relays" => false_relays(seed),
         "rendezvous" => rendezvous(seed),
+        "relay-churn" => relay_churn(seed),
+        "roaming" => roaming(seed),
         "partition-heal" => partition_heal(seed),
         "crash-storm" => crash_storm(seed),
         "update-propagation" => update_propagation(seed),
@@ -186,6 +190,51 @@ fn rendezvous(seed: u64) -> Scenario {
     for [host, owner] in [walled, [5, 4]] {
         made.follow(300, host, owner);
         made.at(360, host, get(owner));
+    }
+    made.scenario
+}
+
+/// A download of two minutes between two hosts that must have a relay, of which there are three that crash in turns.
+fn relay_churn(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 5, Span::secs(400), Span::secs(600));
+    for relay in 0..3 {
+        made.host(relay).node.relay = true;
+    }
+    let strict = Dependence::AddressAndPort;
+    for host in [3, 4] {
+        made.edge(host, Some(strict), strict);
+    }
+    made.long_download(3, 4);
+    for (turn, relay) in (0..3).zip(0..3) {
+        let at = 110 + 40 * turn;
+        made.at(at, relay, Action::Crash);
+        made.at(at + 10, relay, Action::Start);
+    }
+    made.scenario
+}
+
+/// Two downloads of two minutes, one direct and one that must have a relay, by hosts that change their addresses.
+fn roaming(seed: u64) -> Scenario {
+    let mut made = Made::new(seed, 7, Span::secs(400), Span::secs(600));
+    for relay in [0, 1] {
+        made.host(relay).node.relay = true;
+    }
+    let (usual, strict) = (Dependence::Independent, Dependence::AddressAndPort);
+    made.edge(4, Some(strict), strict);
+    // The edges at home, and elsewhere.
+    for (host, mapping) in [(5, usual), (6, strict), (15, usual), (16, strict)] {
+        made.edge_of(host % 10, &format!("e{host}"), Some(mapping), mapping);
+    }
+    for host in [5, 6] {
+        made.host(host).edge = Some(format!("e{host}"));
+    }
+    made.long_download(3, 5);
+    made.long_download(4, 6);
+    for (turn, place) in (0..5).zip([1, 0].into_iter().cycle()) {
+        for host in [5, 6] {
+            let edge = Some(format!("e{}", host + 10 * place));
+            made.at(110 + 20 * turn, host, Action::Roam { edge });
+        }
     }
     made.scenario
 }
@@ -382,9 +431,19 @@ impl Made {
 
     /// Puts a host behind an edge of its own.
     fn edge(&mut self, number: u32, mapping: Option<Dependence>, filtering: Dependence) {
-        let edge = format!("e{number}");
+        self.edge_of(number, &format!("e{number}"), mapping, filtering);
+    }
+
+    /// Puts a host behind a new edge of this name.
+    fn edge_of(
+        &mut self,
+        number: u32,
+        edge: &str,
+        mapping: Option<Dependence>,
+        filtering: Dependence,
+    ) {
         self.scenario.edges.push(Edge {
-            name: edge.clone(),
+            name: edge.to_owned(),
             behind: None,
             mapping,
             filtering,
@@ -392,7 +451,15 @@ impl Made {
             inbound_refresh: false,
             hairpin: false,
         });
-        self.host(number).edge = Some(edge);
+        self.host(number).edge = Some(edge.to_owned());
+    }
+
+    /// A host gets what another publishes, which sends as much as it can in two minutes.
+    fn long_download(&mut self, owner: u32, host: u32) {
+        self.host(owner).up = 250_000;
+        self.publish(30, owner, 1, 30_000_000);
+        self.follow(60, host, owner);
+        self.at(90, host, get(owner));
     }
 
     /// All hosts from this one on publish, and get what all others published.

@@ -91,6 +91,25 @@ fn nat_mix() {
     );
 }
 
+/// That downloads which take two minutes took no more than 5 s longer for each of so many changes of their way.
+fn goes_on(report: &Report, downloads: usize, changes: u64) {
+    assert_eq!(report.download_ms.len(), downloads);
+    for took in report.download_ms.sorted() {
+        let most = 125_000 + 5_000 * changes;
+        assert!((118_000..most).contains(took), "{took} ms");
+    }
+}
+
+#[test]
+fn relay_churn() {
+    goes_on(&named("relay-churn"), 1, 3);
+}
+
+#[test]
+fn roaming() {
+    goes_on(&named("roaming"), 2, 5);
+}
+
 /// Relays that meddle with what they carry cost time, and nothing else.
 #[test]
 fn false_relays() {

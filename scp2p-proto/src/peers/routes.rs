@@ -31,9 +31,19 @@ impl Peers {
         ways
     }
 
-    /// The last session with a peer was a circuit and has ended, though neither end parted.
-    pub(crate) fn circuit_lost(&mut self, relay: NodeKey, peer: NodeKey, now: Time) {
-        self.ailing.note(relay, peer, now);
+    /// A session that was a circuit has ended, though neither end parted. It may be the relay that is gone, which the end
+    /// that is not waiting for anything would not notice for long.
+    pub(crate) fn circuit_down(
+        &mut self,
+        cx: &mut Cx<'_>,
+        relay: NodeKey,
+        peer: NodeKey,
+        last: bool,
+    ) {
+        if last {
+            self.ailing.note(relay, peer, cx.now.mono);
+        }
+        self.doubt(cx, relay);
     }
 
     /// Opens another link to a deployed bootstrap peer, for a tunnel of ours.
