@@ -20,6 +20,7 @@ use quinn_proto::{
 };
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use rustls::pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
 
 use super::tls;
 
@@ -303,7 +304,18 @@ pub fn tls(bytes: u64) {
 pub fn dial_tls(
     to: SocketAddr,
 ) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, TcpStream>> {
-    let socket = TcpStream::connect(to)?;
+    dial_tls_from(Ipv4Addr::LOCALHOST, to)
+}
+
+/// Opens a TLS stream from an address of this host.
+pub fn dial_tls_from(
+    from: Ipv4Addr,
+    to: SocketAddr,
+) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, TcpStream>> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect(&to.into())?;
+    let socket = TcpStream::from(socket);
     socket.set_nodelay(true)?;
     let name = ServerName::try_from(tls::NAME).map_err(io::Error::other)?;
     let client = rustls::ClientConnection::new(tls::client(), name).map_err(io::Error::other)?;

@@ -1,11 +1,13 @@
 //! Whole nodes beside what is below them, on loopback: bare transports, bare hashes. Ratios are of medians
 //! taken in turns, because machines are noisy.
 //!
-//! `cargo bench -p scp2p-runtime-smol -- [download] [memory] [publish] [small] [handshakes] [--mib N] [--rounds N]`
+//! `cargo bench -p scp2p-runtime-smol -- [download] [memory] [publish] [small] [handshakes] [relay] [--mib N] [--rounds N]`
 
 mod bare;
+mod client;
 mod measure;
 mod node;
+mod relay;
 mod roles;
 mod stranger;
 mod tls;
@@ -57,6 +59,9 @@ fn main() {
     }
     if plan.has("handshakes") {
         handshakes(&plan);
+    }
+    if plan.has("relay") {
+        relayed(&plan);
     }
 }
 
@@ -208,6 +213,17 @@ fn handshakes(plan: &Plan) {
             f64::from(COUNT) / series.median()
         );
     }
+}
+
+/// What a relay costs, and what it stands.
+fn relayed(plan: &Plan) {
+    let dir = scratch();
+    let file = random_file(dir.path(), plan.mib);
+    relay::throughput(dir.path(), &file, plan.mib, plan.rounds);
+    relay::idle(dir.path());
+    let small = plan.mib.min(64);
+    let file = random_file(dir.path(), small);
+    relay::flood(dir.path(), &file, small, plan.rounds);
 }
 
 /// A folder on the disk of the build, deleted when dropped.

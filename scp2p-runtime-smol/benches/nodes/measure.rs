@@ -80,8 +80,17 @@ pub fn cpu_seconds() -> f64 {
 
 /// The most memory this process ever had, in MiB.
 pub fn peak_memory() -> f64 {
+    memory("VmHWM:")
+}
+
+/// The memory that this process has, in MiB.
+pub fn memory_now() -> f64 {
+    memory("VmRSS:")
+}
+
+fn memory(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     kib.and_then(|kib| kib.parse::<f64>().ok())
         .expect("a peak in KiB")

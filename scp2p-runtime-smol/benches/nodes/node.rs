@@ -2,9 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use futures_lite::future::block_on;
 use scp2p_proto::command::{Get, GetWhat, Publish};
+use scp2p_proto::config::RelayLimits;
 use scp2p_proto::event::Event;
 use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
@@ -145,6 +148,71 @@ pub async fn count(events: &mut EventStream, mut left: usize, is_it: impl Fn(&Ev
             Streamed::Lagged(missed) => panic!("{missed} events were missed"),
         }
     }
+}
+
+/// A relay over TLS; so many bytes pass a second for one address, if that is bounded.
+pub fn relay(dir: &Path, rate: Option<u32>) -> (Runtime, TempDir) {
+    let data = tempfile::tempdir_in(dir).expect("a folder");
+    let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    let mut options = Options {
+        bind_quic: Vec::new(),
+        bind_tcp: loopback,
+        ..Options::new(data.path())
+    };
+    options.config.capabilities.relay = true;
+    options.config.relay = Some(RelayLimits {
+        circuits_max: 4096,
+        circuits_per_client_max: 4096,
+        circuits_per_ip_max: 4096,
+        circuits_per_network_max: 4096,
+        rate_per_ip: rate,
+        content: true,
+        ..RelayLimits::default()
+    });
+    (start(options), data)
+}
+
+impl Seeder {
+    /// A node that listens nowhere, once it is found at the relay that it starts from.
+    pub fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Seeder {
+        let data = tempfile::tempdir_in(dir).expect("a folder");
+        Seeder {
+            runtime: start_hidden(data.path(), relay),
+            addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            _data: data,
+        }
+    }
+}
+
+impl Follower {
+    /// A node that listens nowhere.
+    pub fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Follower {
+        let data = tempfile::tempdir_in(dir).expect("a folder");
+        Follower {
+            runtime: start_hidden(data.path(), relay),
+            target: tempfile::tempdir_in(dir).expect("a folder"),
+            data,
+        }
+    }
+}
+
+/// Returns when others find the node at the relay.
+fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Runtime {
+    let runtime = start(Options {
+        bind_quic: Vec::new(),
+        bind_tcp: Vec::new(),
+        bootstrap: vec![relay],
+        ..Options::new(dir)
+    });
+    let has_place = || {
+        let status = block_on(runtime.handle().status()).expect("a running node");
+        let mut places = status.addresses.iter();
+        places.any(|addr| addr.relay_via.is_some())
+    };
+    while !has_place() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    runtime
 }
 
 fn start(options: Options) -> Runtime {

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::str::FromStr;
@@ -11,8 +12,8 @@ use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
 
 use super::bare;
-use super::measure::{Sample, cpu_seconds, measured, peak_memory};
-use super::node::{Follower, Seeder};
+use super::measure::{Sample, cpu_seconds, measured, memory_now, peak_memory};
+use super::node::{self, Follower, Seeder};
 
 /// A transfer between two processes.
 pub struct Transfer {
@@ -93,6 +94,83 @@ impl Drop for SeederProcess {
     }
 }
 
+/// A process that relays.
+pub struct RelayProcess {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    tcp: SocketAddr,
+}
+
+/// What a process has and has used.
+pub struct Usage {
+    /// In MiB.
+    pub memory: f64,
+    /// Processor time in seconds.
+    pub cpu: f64,
+}
+
+impl RelayProcess {
+    /// So many bytes pass a second for one address, if that is bounded.
+    pub fn start(dir: &Path, rate: Option<u32>) -> RelayProcess {
+        let dir = dir.to_str().expect("a path in Unicode");
+        let mut child = role(&["relay", dir, &rate.unwrap_or(0).to_string()]);
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let tcp = parse(&line(&mut out));
+        RelayProcess { child, out, tcp }
+    }
+
+    pub fn tcp(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    pub fn usage(&mut self) -> Usage {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("a pipe");
+        let [memory, cpu] = [(); 2].map(|()| parse(&line(&mut self.out)));
+        Usage { memory, cpu }
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that has published a file and is found at a relay only.
+pub struct HiddenSeeder {
+    child: Child,
+    relay: String,
+    link: String,
+}
+
+impl HiddenSeeder {
+    pub fn start(dir: &Path, relay: SocketAddr, file: &Path) -> HiddenSeeder {
+        let relay = format!("tcp://{relay}");
+        let [dir, file] = [dir, file].map(|path| path.to_str().expect("a path in Unicode"));
+        let mut child = role(&["hidden-seeder", dir, &relay, file]);
+        let link = line(&mut BufReader::new(child.stdout.take().expect("piped")));
+        HiddenSeeder { child, relay, link }
+    }
+
+    /// Has another process fetch the file.
+    pub fn transfer(&mut self, dir: &Path) -> Sample {
+        let dir = dir.to_str().expect("a path in Unicode");
+        let mut follower = role(&["hidden-follower", dir, &self.relay, &self.link]);
+        let sample = line(&mut BufReader::new(follower.stdout.take().expect("piped")));
+        follower.wait().expect("a child");
+        parse(&sample)
+    }
+}
+
+impl Drop for HiddenSeeder {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
 /// Has a process move bytes over a bare stream.
 pub fn bare(by: Transport, bytes: u64, packet_max: u16) -> Sample {
     let mut child = role(&[
@@ -121,6 +199,26 @@ pub fn play(mut args: impl Iterator<Item = String>) {
         return println!("{sample}");
     }
     let dir = PathBuf::from(next());
+    if role == "relay" {
+        let rate = next().parse().expect("a number");
+        let (relay, _data) = node::relay(&dir, Some(rate).filter(|rate| *rate > 0));
+        println!("{}", relay.listening().tcp[0]);
+        for _ in std::io::stdin().lines() {
+            println!("{}\n{}", memory_now(), cpu_seconds());
+        }
+        return;
+    }
+    if role == "hidden-seeder" {
+        let seeder = Seeder::start_hidden(&dir, next().parse().expect("an address"));
+        println!("{}", seeder.publish("file", Path::new(&next())));
+        return std::io::stdin().lines().for_each(drop);
+    }
+    if role == "hidden-follower" {
+        let follower = Follower::start_hidden(&dir, next().parse().expect("an address"));
+        let link: ShareLink = next().parse().expect("a link");
+        follower.follow(std::slice::from_ref(&link));
+        return println!("{}", measured(|| follower.fetch(&[link])));
+    }
     let by = match next().as_str() {
         "quic" => Transport::Quic,
         _ => Transport::Tcp,

@@ -1,7 +1,7 @@
 //! Peers that come, say who they are, and go.
 
 use std::io::{self, Error, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_lite::future::block_on;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, VarInt};
+use rustls::{ClientConnection, StreamOwned};
 use scp2p_proto::event::Event;
 use scp2p_proto::io::Transport;
 use scp2p_proto::keys::Keys;
@@ -49,6 +50,12 @@ pub fn meet(node: &Seeder, by: Transport, peers: u32) {
 
 fn over_tls(to: SocketAddr, n: u32) -> io::Result<()> {
     let mut stream = bare::dial_tls(to)?;
+    greet(&mut stream, n)?;
+    stream.read_exact(&mut [0; 4])
+}
+
+/// Opens the session of the peer of this number on a TLS stream.
+pub fn greet(stream: &mut StreamOwned<ClientConnection, TcpStream>, n: u32) -> io::Result<()> {
     let exporter = stream
         .conn
         .export_keying_material([0; 32], EXPORTER_LABEL.as_bytes(), None)
@@ -59,8 +66,7 @@ fn over_tls(to: SocketAddr, n: u32) -> io::Result<()> {
     stream.read_exact(&mut head)?;
     let mut body = vec![0; u32::from_be_bytes(head) as usize];
     stream.read_exact(&mut body)?;
-    stream.write_all(&ack(initiator, body)?)?;
-    stream.read_exact(&mut head)
+    stream.write_all(&ack(initiator, body)?)
 }
 
 fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
@@ -94,9 +100,15 @@ fn over_quic(to: SocketAddr, take: impl Fn() -> Option<u32>) {
     });
 }
 
-fn start(n: u32, exporter: [u8; 32]) -> (Initiator, Bytes) {
+/// Of the key of the peer of this number.
+pub fn seed(n: u32) -> [u8; 32] {
     let mut seed = [1; 32];
     seed[..4].copy_from_slice(&n.to_be_bytes());
+    seed
+}
+
+fn start(n: u32, exporter: [u8; 32]) -> (Initiator, Bytes) {
+    let seed = seed(n);
     let mut nonce_random = [0; 11];
     nonce_random[..4].copy_from_slice(&n.to_be_bytes());
     let params = Params {
