@@ -14,8 +14,8 @@ mod punch;
 mod reach;
 mod relays;
 mod rests;
-mod routes;
 mod view;
+mod ways;
 mod why;
 
 use alloc::boxed::Box;

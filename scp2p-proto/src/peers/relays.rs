@@ -1,4 +1,4 @@
-//! Relays: those to have a place at, and where others find us through them (SPECIFICATION §11.1).
+//! Relays: those to have a place or a tunnel at, and where others find us through them (SPECIFICATION §9.7, §11.1).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 use super::Peers;
 use super::dials::Goal;
 use crate::cx::Cx;
-use crate::id::NodeKey;
+use crate::id::{LinkId, NodeKey};
+use crate::io::{Dial, Host};
 use crate::record::RelayAnnouncement;
+use crate::session::{DialPlan, Purpose};
 use crate::wire::{CIRCUIT_SLOT, PeerAddr, RelayRoute};
 use crate::wish::Wish;
 
@@ -90,5 +92,46 @@ impl Peers {
         if is_news {
             self.connect_relays(cx);
         }
+    }
+
+    /// Opens another link to a deployed bootstrap peer, for a tunnel of ours.
+    pub(crate) fn dial_tunnel(&mut self, cx: &mut Cx<'_>, but: &[NodeKey]) {
+        let is_relay = |peer: &NodeKey| self.bootstraps.is_peer(peer) && !but.contains(peer);
+        let relays: Vec<NodeKey> = cx.roster.deployed().filter(is_relay).collect();
+        let relay = self.rng.pick(&relays).copied();
+        let session = relay.and_then(|relay| Some((relay, cx.roster.session(&relay)?)));
+        let Some((relay, session)) = session.filter(|_| self.tunnels.is_empty()) else {
+            return;
+        };
+        let link = self.dials.fresh_link();
+        let dial = Dial {
+            transport: session.transport,
+            host: Host::Ip(session.remote.ip()),
+            port: session.remote.port(),
+        };
+        let plan = DialPlan {
+            profile: session.profile,
+            expected: Some(relay),
+            purpose: Purpose::Tunnel,
+        };
+        self.note_dial(&dial, cx.now.mono);
+        self.tunnels.insert(link);
+        cx.dial(link, dial, plan);
+    }
+
+    /// A link for a tunnel of ours is there.
+    pub(crate) fn on_tunnel_up(&mut self, link: LinkId) {
+        self.tunnels.remove(&link);
+    }
+
+    /// Deployed peers ask us through a slot.
+    pub(crate) fn set_tunnel(&mut self, cx: &mut Cx<'_>, route: Option<Box<RelayRoute>>) {
+        let own = cx.keys.public();
+        self.own.set_tunnel(route.map(|route| PeerAddr {
+            key: Some(own),
+            relay_via: Some(route.clone()),
+            ..route.relay
+        }));
+        self.show_own_addrs(cx);
     }
 }

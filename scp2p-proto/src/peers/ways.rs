@@ -1,0 +1,44 @@
+//! The ways to a peer, and which of them to try last.
+
+use alloc::vec::Vec;
+
+use super::Peers;
+use super::book::Record;
+use super::dials::Way;
+use crate::cx::Cx;
+use crate::id::NodeKey;
+use crate::time::Time;
+
+impl Peers {
+    /// All ways to a peer, the best first.
+    pub(super) fn ways(&self, peer: NodeKey, record: &Record, now: Time) -> Vec<Way> {
+        let known = record.dial_order().into_iter();
+        let ways = known.filter_map(|known| match known.addr.circuit() {
+            Some((relay, key)) => Some(Way::through(relay, key, peer)),
+            None if known.addr.relay_via.is_some() => None,
+            None => Some(Way {
+                is_vouched: known.reached.is_some(),
+                ..Way::to_addr(&known.addr, Some(peer), record.ours, &self.profiles)
+            }),
+        });
+        let mut ways: Vec<Way> = ways.collect();
+        let is_ailing = |relay| self.ailing.contains(relay, peer, now);
+        ways.sort_by_key(|way| way.relay.is_some_and(is_ailing));
+        ways
+    }
+
+    /// A session that was a circuit has ended, though neither end parted. It may be the relay that is gone, which the end
+    /// that is not waiting for anything would not notice for long.
+    pub(crate) fn circuit_down(
+        &mut self,
+        cx: &mut Cx<'_>,
+        relay: NodeKey,
+        peer: NodeKey,
+        last: bool,
+    ) {
+        if last {
+            self.ailing.note(relay, peer, cx.now.mono);
+        }
+        self.doubt(cx, relay);
+    }
+}
