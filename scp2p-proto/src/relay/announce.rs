@@ -120,7 +120,7 @@ impl Announcer {
             capacity: RelayCapacity {
                 max_tunnels: u16::try_from(limits.circuits_max).unwrap_or(u16::MAX),
                 bandwidth: announcing.bandwidth,
-                max_bytes_per_tunnel: None,
+                max_bytes_per_tunnel: limits.bytes_per_circuit,
             },
             issued_at: now,
             expires_at: now.plus(life_secs),
