@@ -196,11 +196,10 @@ impl Relay {
 
     /// A link that is a circuit is asked something.
     pub(crate) fn on_ask(&mut self, cx: &mut Cx<'_>, link: LinkId, ask: ForCircuit) {
+        if link.is_tunnel() {
+            return self.asking.on_ask(cx, link, ask);
+        }
         match ask {
-            ForCircuit::Send(frame) if link.is_tunnel() => self.asking.send(cx, link, frame),
-            // The answer to one request at a time is what is under way.
-            ForCircuit::Grant(_) if link.is_tunnel() => {}
-            ForCircuit::Close if link.is_tunnel() => self.asking.close(cx.now.mono, link),
             ForCircuit::Send(frame) => self.pipes.send(cx, link, frame.head),
             ForCircuit::Grant(bytes) => self.pipes.grant(cx, link, bytes),
             ForCircuit::Close => {

@@ -12,6 +12,7 @@ use crate::id::{LinkId, NodeKey, RelaySlotId};
 use crate::io::{Frame, Lane, LinkError, LinkEvent};
 use crate::limits::{SLOTS_ASKED_MAX, SLOTS_RESTING_MAX, TUNNEL_ROOM};
 use crate::lru::Lru;
+use crate::outbox::ForCircuit;
 use crate::relay::Tag;
 use crate::time::Time;
 use crate::wire::{Answer, Envelope, RelayRoute, RelayStream, Request, unframed};
@@ -113,8 +114,18 @@ impl Asking {
         Ok(name)
     }
 
+    /// A link that is a tunnel is asked something.
+    pub(in crate::relay) fn on_ask(&mut self, cx: &mut Cx<'_>, link: LinkId, ask: ForCircuit) {
+        match ask {
+            ForCircuit::Send(frame) => self.send(cx, link, frame),
+            // The answer to one request at a time is what is under way.
+            ForCircuit::Grant(_) => {}
+            ForCircuit::Close => self.close(cx.now.mono, link),
+        }
+    }
+
     /// Something is to be asked.
-    pub(in crate::relay) fn send(&mut self, cx: &mut Cx<'_>, link: LinkId, frame: Frame) {
+    fn send(&mut self, cx: &mut Cx<'_>, link: LinkId, frame: Frame) {
         let Some(way) = self.ways.get_mut(&link) else {
             return;
         };
@@ -125,7 +136,7 @@ impl Asking {
     }
 
     /// A tunnel was closed, because nothing or nothing good came out of it.
-    pub(in crate::relay) fn close(&mut self, now: Time, link: LinkId) {
+    fn close(&mut self, now: Time, link: LinkId) {
         if let Some(way) = self.ways.remove(&link) {
             self.resting.0.insert(way.name, now + REST_TIME);
         }
