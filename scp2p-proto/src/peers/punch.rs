@@ -17,11 +17,19 @@ const AGAIN_MIN: Duration = Duration::from_secs(30);
 const AGAIN_MAX: Duration = Duration::from_secs(1800);
 
 impl Peers {
-    /// A circuit that we opened is up: a better way is looked for.
+    /// A circuit that we opened is up: a better way is looked for, again and again while there is none.
     pub(super) fn punch(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         let is_relayed = cx.roster.session(&peer).is_some_and(|it| it.via.is_some());
+        if !is_relayed || cx.config.quic_port.is_none() {
+            return;
+        }
+        let span = self.punches.peek(&peer).copied();
+        let span = span.map_or(AGAIN_MIN, |span| (span * 2).min(AGAIN_MAX));
+        self.punches.insert(peer, span);
+        let again = cx.now.mono + self.rng.jitter(span);
+        self.timers.set(Timer::Punch(peer), again);
         let own = self.endpoints(cx);
-        if is_relayed && !own.0.is_empty() {
+        if !own.0.is_empty() {
             cx.call(peer, Request::Punch(own), ANSWER_TIME, Tag::Punched);
         }
     }
@@ -53,11 +61,6 @@ impl Peers {
     ) {
         if let Ok(Answer::Endpoints(theirs)) = answer {
             self.dial_through(cx, peer, &theirs);
-            let span = self.punches.peek(&peer).copied();
-            let span = span.map_or(AGAIN_MIN, |span| (span * 2).min(AGAIN_MAX));
-            self.punches.insert(peer, span);
-            let again = cx.now.mono + self.rng.jitter(span);
-            self.timers.set(Timer::Punch(peer), again);
         }
     }
 
