@@ -533,7 +533,10 @@ impl Node {
                     self.end_call(call, Err(CallError::Connect(error)), Receipt::NONE);
                 }
             }
-            Act::OwnAddrs(addrs) => self.sessions.set_own_addrs(addrs),
+            Act::OwnAddrs(addrs) => {
+                self.sessions.set_own_addrs(addrs);
+                self.relay.on_moved(cx!(self));
+            }
             Act::Wish(wish) => self.wish(wish),
             Act::Outcome(tag, outcome) => self.outcome(tag, outcome),
             Act::Done(op, result) => self.out.push_back(Output::Done(op, result)),

@@ -4,13 +4,14 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::World;
 use ed25519_dalek::SigningKey;
 use scp2p_proto::config::{Announcing, Config, RelayLimits};
 use scp2p_proto::id::{DhtKey, NodeKey};
-use scp2p_proto::io::Transport;
+use scp2p_proto::io::{HostEvent, Transport};
 use scp2p_proto::keys::Keys;
 use scp2p_proto::record::{
     BandwidthClass, RelayAnnouncement, RelayCapacity, RelayOffer, RendezvousHour,
@@ -29,11 +30,13 @@ fn relaying(config: &mut Config) {
 
 /// A relay that says so; no lookup in the DHT leads to it.
 fn add_announcing(world: &mut World, bootstrap: &[usize]) -> usize {
-    world.add_with(bootstrap, |config| {
-        relaying(config);
-        config.announcing = Some(Announcing::default());
-        config.capabilities.dht = false;
-    })
+    world.add_with(bootstrap, announcing)
+}
+
+fn announcing(config: &mut Config) {
+    relaying(config);
+    config.announcing = Some(Announcing::default());
+    config.capabilities.dht = false;
 }
 
 /// Nobody can dial it, and it dials nobody to have more peers.
@@ -144,6 +147,35 @@ fn a_relay_is_found_under_the_rendezvous_keys_of_the_hour() {
     let lookups = world.node(walled).stats().lookups;
     let mut of_relays = lookups.iter().filter(|it| it.kind == LookupKind::Relays);
     assert!(of_relays.any(|lookup| lookup.found), "{lookups:?}");
+}
+
+#[test]
+fn a_relay_that_has_another_address_announces_it_soon() {
+    let mut world = World::new();
+    let keeper = add_keeper(&mut world);
+    let relay = world.add_with(&[keeper], |config| {
+        announcing(config);
+        config.bound_ips.clear();
+    });
+    let (before, after) = (common::ip(relay), common::ip(70));
+    let announced = |world: &World| -> Vec<Vec<IpAddr>> {
+        let keeper = world.hosts[keeper].deployed.as_ref();
+        let values = keeper.and_then(|it| it.values.as_ref());
+        let values = values.expect("it keeps what it is given").values();
+        let announcements = values.map(|record| {
+            RelayAnnouncement::decode(&record.value).expect("an announcement of ours")
+        });
+        let places = announcements.map(|it| it.offer.addrs.iter().map(|addr| addr.ip).collect());
+        places.collect()
+    };
+    world.tell(relay, HostEvent::Addresses(vec![before]));
+    world.pass(Duration::from_secs(120));
+    let first = announced(&world);
+    assert!(!first.is_empty() && first.iter().flatten().all(|ip| *ip == before));
+    world.tell(relay, HostEvent::Addresses(vec![after]));
+    world.pass(Duration::from_secs(90));
+    let second = announced(&world);
+    assert!(second.iter().all(|ips| ips.contains(&after)), "{second:?}");
 }
 
 /// An announcement by the key of this host, which names where it is.

@@ -1,5 +1,6 @@
 //! This node as a relay that says so: its own announcements (SPECIFICATION §5.5, §6.1).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Announcer {
     /// Whether others can dial us, if that is known.
     is_direct: Option<bool>,
     own: Vec<RelayAnnouncement>,
+    /// Not to announce again before, whatever changes.
+    earliest: Time,
     /// Announcements being stored, and how many nodes took the others of the last time.
     storing: u32,
     taken: u32,
@@ -45,6 +48,7 @@ impl Announcer {
             next: None,
             is_direct: None,
             own: Vec::new(),
+            earliest: Time(0),
             storing: 0,
             taken: 0,
         }
@@ -69,6 +73,18 @@ impl Announcer {
         }
     }
 
+    /// Others see us elsewhere now: whoever finds what was announced would dial where we are not.
+    pub(super) fn on_moved(&mut self, cx: &Cx<'_>) {
+        let addrs = own_places(&cx.roster.own_addrs);
+        let own = self.own.first();
+        let is_news = own.is_some_and(|own| !is_same(&own.offer.addrs, &addrs));
+        if is_news && !addrs.is_empty() {
+            let soon = cx.now.mono + self.rng.jitter(FIRST);
+            let soon = soon.max(self.earliest);
+            self.next = self.next.map(|next| next.min(soon));
+        }
+    }
+
     /// One was stored at so many nodes. Deployed ones refuse that which is not for their profile.
     pub(super) fn on_stored(&mut self, cx: &Cx<'_>, taken: u32) {
         self.storing = self.storing.saturating_sub(1);
@@ -89,7 +105,7 @@ impl Announcer {
         if cx.roster.len() == 0 {
             return self.next = None;
         }
-        let addrs = announced(&cx.roster.own_addrs);
+        let addrs = own_places(&cx.roster.own_addrs);
         let pause = if self.is_direct == Some(false) || addrs.is_empty() {
             self.rng.jitter(AGAIN)
         } else {
@@ -143,6 +159,7 @@ impl Announcer {
             store(second, &for_a);
         }
         self.own = Vec::from([for_c, for_a]);
+        self.earliest = cx.now.mono + INTERVAL_MIN;
     }
 
     /// Until the interval is over or the hour, with which our places change.
@@ -170,11 +187,17 @@ impl Announcer {
 
 /// Where others are to find us: at our addresses of the widest scope, as those of narrower ones are of no use to whoever
 /// finds us by the others.
-fn announced(own: &[PeerAddr]) -> Vec<PeerAddr> {
+fn own_places(own: &[PeerAddr]) -> Vec<PeerAddr> {
     let direct = || own.iter().filter(|addr| addr.is_dialable());
     let widest = direct().map(|addr| scope(&addr.ip)).max();
     let announced = direct().filter(|addr| Some(scope(&addr.ip)) == widest);
     announced.take(RELAY_ADDRS_MAX).cloned().collect()
+}
+
+/// In whatever order.
+fn is_same(one: &[PeerAddr], other: &[PeerAddr]) -> bool {
+    let set = |addrs: &[PeerAddr]| addrs.iter().cloned().collect::<BTreeSet<PeerAddr>>();
+    set(one) == set(other)
 }
 
 #[cfg(test)]
@@ -205,11 +228,11 @@ mod tests {
             "2001:db8::1",
         ]
         .map(addr);
-        assert_eq!(announced(&all), ["5.5.5.5", "2001:db8::1"].map(addr));
+        assert_eq!(own_places(&all), ["5.5.5.5", "2001:db8::1"].map(addr));
         let site = ["127.0.0.1", "192.168.1.2", "fd00::1"].map(addr);
-        assert_eq!(announced(&site), ["192.168.1.2", "fd00::1"].map(addr));
+        assert_eq!(own_places(&site), ["192.168.1.2", "fd00::1"].map(addr));
         let host = ["127.0.0.1", "0.0.0.0"].map(addr);
-        assert_eq!(announced(&host), [addr("127.0.0.1")]);
+        assert_eq!(own_places(&host), [addr("127.0.0.1")]);
         let route = RelayRoute {
             relay: addr("6.6.6.6"),
             slot: RelaySlotId(0),
@@ -218,6 +241,6 @@ mod tests {
             relay_via: Some(Box::new(route)),
             ..addr("6.6.6.6")
         };
-        assert_eq!(announced(&[behind, addr("0.0.0.0")]), []);
+        assert_eq!(own_places(&[behind, addr("0.0.0.0")]), []);
     }
 }

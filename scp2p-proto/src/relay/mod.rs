@@ -343,6 +343,11 @@ impl Relay {
         self.own.on_reachable(cx, is_direct);
     }
 
+    /// Our addresses are others.
+    pub(crate) fn on_moved(&mut self, cx: &mut Cx<'_>) {
+        self.announcer.on_moved(cx);
+    }
+
     pub(crate) fn on_time(&mut self, cx: &mut Cx<'_>) {
         self.places.on_time(cx);
         self.announcer.on_time(cx);
