@@ -578,6 +578,7 @@ impl Node {
             Wish::Tunnel { route, tag } => self.relay.reach(cx, *route, tag),
             Wish::Pump(link) => self.relay.pump(cx, link),
             Wish::Reachable(is_direct) => self.relay.on_reachable(cx, is_direct),
+            Wish::ContentPath(peer) => self.peers.find_content_path(cx, peer),
             Wish::Doubt(peer) => self.peers.doubt(cx, peer),
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
             Wish::DialTunnel { but } => self.peers.dial_tunnel(cx, &but),

@@ -65,6 +65,8 @@ pub(crate) enum Wish {
     Withdrawn(Vec<ContentId>),
     /// Peers: addresses that others name for third peers; places to try.
     Heard(Vec<PeerAddr>),
+    /// Peers: connect this peer, of whom content is wanted, over a relay that takes content. Its session has none such.
+    ContentPath(NodeKey),
     /// Transfers: download. The command is answered by the handler.
     Download(Box<DownloadWish>),
     /// Catalogs: a file of an own share is not what it was.

@@ -240,6 +240,18 @@ fn a_relay_for_control_passes_catalogs_and_no_content() {
 }
 
 #[test]
+fn who_met_over_a_relay_for_control_goes_on_over_one_for_content() {
+    let mut pair = pair(RelayLimits::default());
+    begin(&mut pair.world, pair.client, pair.link, pair.share);
+    let other = add_relay(&mut pair.world, &[pair.relay]);
+    finish(&mut pair.world, pair.client);
+    let over = pair.world.key(other);
+    assert_eq!(via(&pair.world, pair.client, pair.seeder), Some(over));
+    let passed = pair.world.node(pair.relay).relay().totals.bytes;
+    assert!(passed < 200_000, "{passed} bytes");
+}
+
+#[test]
 fn a_relay_keeps_to_its_rate() {
     const RATE: u32 = 200_000;
     let mut pair = pair(RelayLimits {

@@ -71,7 +71,7 @@ impl Peers {
                 cx.wish(Wish::Unreachable(peer));
             }
             // There is a circuit still, or its end was seen to.
-            Goal::Addr(_) | Goal::Direct(_) => {}
+            Goal::Addr(_) | Goal::Direct(_) | Goal::OtherRelay(_) => {}
             Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
         }
     }

@@ -27,6 +27,8 @@ pub(super) enum Goal {
     Peer(NodeKey),
     /// A session with this peer that no relay carries.
     Direct(NodeKey),
+    /// A session with this peer over another relay than that which carries it.
+    OtherRelay(NodeKey),
     /// A session with whoever is at the address.
     Addr(PeerAddr),
     /// A session with the bootstrap peer of this number.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::Peers;
 use super::book::Record;
-use super::dials::Way;
+use super::dials::{Goal, Way};
 use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::time::Time;
@@ -40,5 +40,30 @@ impl Peers {
             self.ailing.note(relay, peer, cx.now.mono);
         }
         self.doubt(cx, relay);
+    }
+
+    /// Content is wanted of a peer, and the relay that carries its session takes none. Others are tried, each of them
+    /// once in a while.
+    pub(crate) fn find_content_path(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let now = cx.now.mono;
+        let Some(relay) = cx.roster.session(&peer).and_then(|session| session.via) else {
+            return;
+        };
+        self.ailing.note(relay, peer, now);
+        let goal = Goal::OtherRelay(peer);
+        if self.dials.is_under_way(&goal) || self.is_full(cx) {
+            return;
+        }
+        let Some(record) = self.book.peer(&peer) else {
+            return;
+        };
+        let mut ways = self.ways(peer, record, now);
+        ways.retain(|way| {
+            way.relay
+                .is_some_and(|relay| !self.ailing.contains(relay, peer, now))
+        });
+        if !ways.is_empty() {
+            self.dials.begin(goal, ways, now);
+        }
     }
 }

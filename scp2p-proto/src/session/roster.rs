@@ -173,6 +173,12 @@ impl Roster {
         sessions.any(|session| session.link == link && session.content)
     }
 
+    /// Whether a peer can be asked, but not for chunks.
+    pub(crate) fn lacks_content(&self, peer: &NodeKey) -> bool {
+        self.session(peer)
+            .is_some_and(|session| session.is_callable() && !session.content)
+    }
+
     /// With whom the session on this link is.
     pub(crate) fn peer_on(&self, link: LinkId) -> Option<NodeKey> {
         let mut sessions = self.sessions.iter();

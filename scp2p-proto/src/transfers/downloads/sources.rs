@@ -1,5 +1,6 @@
 //! Who has what of a download.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -217,6 +218,7 @@ impl Downloads {
 
     /// Connects providers, a few at a time; ourselves excepted.
     pub(super) fn reach(&mut self, cx: &mut Cx<'_>, providers: &[PeerAddr], tag: &Tag) {
+        self.seek_content_paths(cx, providers);
         for addr in providers {
             if cx.roster.is_own_addr(addr) || addr.key == Some(cx.keys.public()) {
                 continue;
@@ -226,6 +228,18 @@ impl Downloads {
             }
             self.reaches += 1;
             cx.reach(addr.clone(), tag.clone());
+        }
+    }
+
+    /// Providers that are connected over relays for control only may be found at others.
+    fn seek_content_paths(&self, cx: &mut Cx<'_>, providers: &[PeerAddr]) {
+        let is_lacking =
+            |addr: &&PeerAddr| addr.key.is_some_and(|key| cx.roster.lacks_content(&key));
+        let lacking: Vec<PeerAddr> = providers.iter().filter(is_lacking).cloned().collect();
+        let peers: BTreeSet<NodeKey> = lacking.iter().filter_map(|addr| addr.key).collect();
+        cx.wish(Wish::Heard(lacking));
+        for peer in peers {
+            cx.wish(Wish::ContentPath(peer));
         }
     }
 
