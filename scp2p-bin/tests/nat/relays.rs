@@ -1,7 +1,7 @@
 //! Two nodes that nobody can dial, and relays in the open.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::common::{Node, Settings, text, until};
 use super::internet::{Host, Internet, Nat};
@@ -124,13 +124,20 @@ fn a_download_goes_on_over_another_relay() {
             .position(|relay| text(&relay.ready["key"]) == first)
             .expect("one of them");
         relays[dead].kill();
+        let killed = Instant::now();
+        let done = || node.cli(&["downloads"])[0]["done"].as_u64();
+        let before = done();
         let other = text(&relays[1 - dead].ready["key"]);
         until("the other relay", SOON, || {
             (via(&node, &seeder)?? == other).then_some(())
         });
+        until("more of it", SOON, || (done() > before).then_some(()));
+        eprintln!("the download went on after {:.1?}", killed.elapsed());
         complete(&node, &bytes);
         is_relayed(&seeder, 1);
         hosts[dead].restart(&mut relays[dead]);
+        let restarted = Instant::now();
         is_relayed(&seeder, 2);
+        eprintln!("the place was back after {:.1?}", restarted.elapsed());
     });
 }

@@ -44,6 +44,8 @@ pub fn run(test: &str, body: impl FnOnce()) {
     let (status, printed) = finish(&mut command);
     let passed = status.code() == Some(PASSED);
     assert!(passed, "{test} in the sandbox: {status}\n{printed}");
+    // With `--nocapture` it shows what was measured.
+    print!("{printed}");
 }
 
 /// Runs what is added to it in the sandbox; killing it kills all inside.
