@@ -124,6 +124,17 @@ fn who_cannot_be_dialled_serves_through_a_relay() {
     assert_eq!(via(&world, client, seeder), Some(world.key(relay)));
 }
 
+/// Where TCP is not listened on nobody says that it does not reach, and of QUIC only few can tell.
+#[test]
+fn who_listens_over_quic_alone_is_found_through_a_relay() {
+    let mut world = World::new();
+    let relay = add_relay(&mut world, &[]);
+    let seeder = world.add_with(&[relay], |config| config.tcp_port = None);
+    world.hosts[seeder].walled = true;
+    world.until("a place", |world| !relays_of(world, seeder).is_empty());
+    assert_eq!(relays_of(&world, seeder), [world.key(relay)]);
+}
+
 /// What went on circuits, of all that a link brought.
 fn carried(stream: Vec<u8>) -> Vec<u8> {
     const CIRCUIT_DATA: u16 = 633;

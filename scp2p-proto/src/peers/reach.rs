@@ -148,9 +148,6 @@ impl Peers {
         let is_enough = |transport| self.voices.of(transport).len() >= VOICES_ENOUGH;
         let wants_quic = cx.config.quic_port.is_some() && !is_enough(Transport::Quic);
         let wants_tcp = cx.config.tcp_port.is_some() && !is_enough(Transport::Tcp);
-        if cx.config.quic_port.is_none() && cx.config.tcp_port.is_none() {
-            return cx.wish(Wish::Reachable(false));
-        }
         let longer = (self.voices.pause * 2).clamp(SOON, LATER);
         self.voices.pause = if wants_quic || wants_tcp {
             longer
@@ -159,25 +156,31 @@ impl Peers {
         };
         let pause = self.rng.jitter(self.voices.pause);
         self.timers.set(Timer::Reach, cx.now.mono + pause);
-        let asked = self.choose_voice(cx, wants_quic);
-        if let Some(peer) = asked {
-            self.ask_to_dial(cx, peer);
+        if let Some((peer, ports)) = self.choose_voice(cx, wants_quic) {
+            return self.ask_to_dial(cx, peer, ports);
         }
         // What is reached over TCP is reached; a connection of its own only for QUIC is for those who are not.
-        if wants_quic && asked.is_none() && reach.tcp != Reach::Reached {
+        if wants_quic && reach.tcp != Reach::Reached {
             self.connect_over_tcp(cx);
+        }
+        // Where nothing listens nobody is reached, and there may never be anybody to say so.
+        if cx.config.tcp_port.is_none()
+            && let Some(is_direct) = reach.is_direct()
+        {
+            cx.wish(Wish::Reachable(is_direct));
         }
     }
 
-    /// Somebody who has not spoken, of a network that has not: over TCP, if that is what is needed.
-    fn choose_voice(&mut self, cx: &Cx<'_>, wants_quic: bool) -> Option<NodeKey> {
+    /// Somebody who has not spoken, of a network that has not, and what it can tell of: over TCP, if that is what is
+    /// needed.
+    fn choose_voice(&mut self, cx: &Cx<'_>, wants_quic: bool) -> Option<(NodeKey, Listening)> {
         let heard = |transport: Transport, peer: &NodeKey| {
             self.voices
                 .of(transport)
                 .iter()
                 .any(|voice| voice.of == *peer)
         };
-        let mut others: Vec<(NodeKey, (bool, bool))> = cx
+        let mut others: Vec<_> = cx
             .roster
             .iter()
             .filter(|(peer, session)| {
@@ -185,34 +188,34 @@ impl Peers {
                     && !self.voices.asked.contains(*peer)
                     && !heard(Transport::Tcp, peer)
             })
-            .map(|(peer, session)| {
+            .filter_map(|(peer, session)| {
+                let ports = self.can_tell_of(cx, peer, session)?;
                 let network = network(session);
                 let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
                 let is_right = wants_quic == (session.transport == Transport::Tcp);
-                (*peer, (!is_right, spoke))
+                Some(((*peer, ports), (!is_right, spoke)))
             })
             .collect();
         self.rng.shuffle(&mut others);
         let best = others.into_iter().min_by_key(|(_, rank)| *rank);
-        best.map(|(peer, _)| peer)
+        best.map(|(voice, _)| voice)
     }
 
-    /// Asks a peer whether it can dial us.
-    fn ask_to_dial(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
-        let Some(session) = cx.roster.session(&peer) else {
-            return;
-        };
+    /// The ports of ours that a peer can dial and tell something by that; none if it can of none.
+    fn can_tell_of(&self, cx: &Cx<'_>, peer: &NodeKey, session: &Session) -> Option<Listening> {
         let over_tcp = session.transport == Transport::Tcp && !session.inbound;
         // Routers let its packets in if ours went there.
         let is_fresh = self.is_new_to_quic(session.remote.ip(), cx.now.mono);
-        let over_tcp = over_tcp && is_fresh && !self.bootstraps.is_peer(&peer);
+        let over_tcp = over_tcp && is_fresh && !self.bootstraps.is_peer(peer);
         let ports = Listening {
             quic_port: self.own.quic_port(cx.config).filter(|_| over_tcp),
             tcp_port: cx.config.outer_port(Transport::Tcp),
         };
-        if ports == Listening::default() {
-            return;
-        }
+        (ports != Listening::default()).then_some(ports)
+    }
+
+    /// Asks a peer whether it can dial us.
+    fn ask_to_dial(&mut self, cx: &mut Cx<'_>, peer: NodeKey, ports: Listening) {
         self.voices.asked.insert(peer);
         let time = DIAL_TIME_MAX + ANSWER_TIME;
         let tag = Tag::DialedBack(DialedBack {
