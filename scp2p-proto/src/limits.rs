@@ -16,6 +16,11 @@ pub const CIRCUIT_WINDOW: u64 = 4 * RECORD_MAX as u64;
 /// What a piece of data on a circuit counts more than it has bytes, by SPECIFICATION §11: else many small ones would take
 /// more memory than they count.
 pub const CIRCUIT_COST: u64 = 256;
+/// Frames of circuits that are not there, of one session, at once and a second afterwards, by SPECIFICATION §11: what can be
+/// under way on 16 circuits when they end, and on one each second.
+pub const STRAYS_BURST: u32 = 16 * STRAYS_PER_SECOND;
+/// See [`STRAYS_BURST`].
+pub const STRAYS_PER_SECOND: u32 = (CIRCUIT_WINDOW / CIRCUIT_COST) as u32;
 /// Circuits that end here, of one relay.
 pub const CIRCUITS_OF_RELAY_MAX: usize = 64;
 /// How much the end of a circuit queues of its own before it waits: as much as a relay holds.

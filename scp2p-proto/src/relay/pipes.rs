@@ -13,12 +13,15 @@ use bytes::Bytes;
 use super::passages::{Booking, PassageId, Passages};
 use crate::cx::Cx;
 use crate::id::{CircuitId, LinkId};
-use crate::io::{Lane, LinkError, LinkEvent};
-use crate::limits::{CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX};
+use crate::io::{CloseCode, Lane, LinkError, LinkEvent};
+use crate::limits::{
+    CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX, STRAYS_BURST, STRAYS_PER_SECOND,
+};
 use crate::time::Time;
 use crate::timers::Timers;
+use crate::token_bucket::TokenBucket;
 use crate::wire::{CircuitEnd, CircuitFrame};
-use crate::wish::Wish;
+use crate::wish::{Conduct, Wish};
 
 /// Data that is shorter is copied before it waits, so that little of it does not hold much of what was read with it.
 const COPIED_BELOW: usize = RECORD_MAX / 4;
@@ -78,6 +81,8 @@ pub(super) struct Pipes {
     pumped: BTreeSet<LinkId>,
     /// When circuits that keep to a rate go on.
     paced: Timers<At>,
+    /// How many more frames of circuits that are not there each session may send.
+    strays: BTreeMap<LinkId, TokenBucket>,
     /// Those that pass.
     pub passages: Passages,
 }
@@ -111,6 +116,9 @@ impl Pipes {
 
     /// Something came in.
     pub(super) fn on_frame(&mut self, cx: &mut Cx<'_>, at: At, frame: CircuitFrame) {
+        if !self.contains(at) {
+            return self.stray(cx, at.link);
+        }
         match frame {
             CircuitFrame::Data(bytes) => self.on_data(cx, at, bytes),
             CircuitFrame::Credit(bytes) => {
@@ -127,8 +135,30 @@ impl Pipes {
         }
     }
 
+    /// Something came of a circuit that is not there. It may have been under way when the circuit ended, unless there is
+    /// too much of it.
+    fn stray(&mut self, cx: &mut Cx<'_>, link: LinkId) {
+        let now = cx.now.mono;
+        if let Some(bucket) = self.strays.get_mut(&link)
+            && bucket.take(now, 1)
+        {
+            return;
+        }
+        let is_first = self.strays.remove(&link).is_none();
+        let Some(peer) = cx.roster.peer_on(link) else {
+            return;
+        };
+        if is_first {
+            let mut bucket = TokenBucket::new(STRAYS_BURST, STRAYS_PER_SECOND, now);
+            bucket.take(now, 1);
+            self.strays.insert(link, bucket);
+        } else {
+            cx.wish(Wish::Judge(peer, Conduct::Offence));
+            cx.close(link, CloseCode::Offence);
+        }
+    }
+
     fn on_data(&mut self, cx: &mut Cx<'_>, at: At, bytes: Bytes) {
-        // What is not known has just been closed.
         let Some(pipe) = self.pipes.get_mut(&at) else {
             return;
         };
@@ -196,6 +226,7 @@ impl Pipes {
         }
         self.ready.remove(&link);
         self.pumped.remove(&link);
+        self.strays.remove(&link);
     }
 
     /// Ends a circuit for a reason of ours; both sides are told.
@@ -397,8 +428,15 @@ impl Pipes {
     }
 
     pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+        use crate::limits::LINKS_MAX;
         use alloc::format;
         self.passages.check(broken);
+        let strays = self.strays.len();
+        broken.at_most(
+            "sessions that sent on circuits that are not there",
+            strays,
+            LINKS_MAX,
+        );
         for (at, pipe) in &self.pipes {
             let waiting: u64 = pipe.queue.iter().map(cost).sum();
             let is_passing = matches!(pipe.to, To::On(..));

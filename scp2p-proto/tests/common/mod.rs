@@ -4,6 +4,7 @@
 
 pub mod deployed;
 mod disk;
+pub mod talkers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
