@@ -195,6 +195,7 @@ fn health_and_counters_are_served_on_loopback_alone() {
         "scp2p_relay_circuits 0",
         "scp2p_relay_circuits_max 11",
         "scp2p_relay_bytes_total 0",
+        "scp2p_relay_tunnel_bytes_total 0",
         concat!(
             "scp2p_build_info{version=\"",
             env!("CARGO_PKG_VERSION"),

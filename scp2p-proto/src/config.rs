@@ -82,13 +82,13 @@ pub struct RelayLimits {
     pub reservations_per_ip_max: u32,
     /// Places at a time for clients of one network.
     pub reservations_per_network_max: u32,
-    /// Bytes per second of all circuits together.
+    /// Bytes per second of all circuits, and of tunnels of deployed peers, together.
     pub rate_total: Option<u32>,
-    /// Bytes per second of all circuits from one address.
+    /// Bytes per second of all circuits from one address, and of what is asked from there through tunnels.
     pub rate_per_ip: Option<u32>,
-    /// Bytes per hour of all circuits together; when they are used up circuits end.
+    /// Bytes per hour of all circuits and tunnels together; when they are used up circuits end and requests are refused.
     pub hourly_total: Option<u64>,
-    /// Bytes per hour of all circuits from one address.
+    /// Bytes per hour of all circuits from one address, and of what is asked from there through tunnels.
     pub hourly_per_ip: Option<u64>,
     /// A circuit through which so many bytes went ends.
     pub bytes_per_circuit: Option<u64>,

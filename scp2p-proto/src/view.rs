@@ -131,10 +131,12 @@ pub struct CircuitView {
 pub struct RelayTotals {
     /// Circuits that came up.
     pub circuits: u64,
-    /// Places and circuits that were refused.
+    /// Places and circuits that were refused, and requests of deployed peers for which a quota left no bytes.
     pub refused: u64,
     /// Bytes that passed, both ways together.
     pub bytes: u64,
+    /// Those of them that passed through tunnels of deployed peers.
+    pub tunnelled: u64,
 }
 
 /// A peer.

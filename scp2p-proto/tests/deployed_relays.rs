@@ -419,3 +419,89 @@ fn requests_of_one_session_and_of_one_address_are_bounded() {
         refused("rate limit: too many requests to relay")
     );
 }
+
+impl Scene {
+    fn limit(&mut self, change: impl FnOnce(&mut RelayLimits)) {
+        let mut limits = RelayLimits {
+            content: true,
+            ..RelayLimits::default()
+        };
+        change(&mut limits);
+        let set = self.world.run(self.relay, Command::SetRelay(limits));
+        assert_eq!(set, Ok(Reply::Ok));
+    }
+
+    /// Another requester, at an address of its own.
+    fn other(&mut self) -> (usize, LinkId) {
+        let other = self.world.add_deployed();
+        (other, self.world.session_from(other, self.relay))
+    }
+
+    /// How many seconds it takes until all of these are answered.
+    fn seconds(&mut self, requests: &[Request]) -> u64 {
+        let before = self.world.now;
+        let answers = self.asked(requests);
+        assert!(
+            answers.iter().all(|it| !inner(it).is_error()),
+            "{answers:?}"
+        );
+        self.world.now.since(before).as_secs()
+    }
+}
+
+#[test]
+fn who_used_up_a_quota_by_tunnels_is_refused_for_the_hour() {
+    let mut scene = scene();
+    let (other, session) = scene.other();
+    let (slot, relay) = (scene.slot, scene.relay);
+    scene.limit(|limits| limits.hourly_per_ip = Some(400_000));
+    let used_up = refused("rate limit: the relay's quota is used up");
+    let answers = scene.asked(&vec![chunk(slot, 0, 1); 3]);
+    assert!(is_chunk(&answers[0], 0, 1) && is_chunk(&answers[1], 0, 1));
+    assert_eq!(answers[2], used_up);
+    let theirs = scene.world.asked_on(other, session, &[chunk(slot, 0, 1)]);
+    assert!(is_chunk(&theirs[0], 0, 1), "it is another address");
+    let totals = scene.world.node(relay).relay().totals;
+    let chunks = 3 * u64::from(CHUNK_LEN);
+    assert!(
+        (chunks..chunks + 1000).contains(&totals.bytes),
+        "{totals:?}"
+    );
+    assert_eq!((totals.tunnelled, totals.refused), (totals.bytes, 1));
+    scene.world.pass(Duration::from_secs(3601));
+    assert!(is_chunk(&scene.asked(&[chunk(slot, 0, 2)])[0], 0, 2));
+    scene.limit(|limits| limits.hourly_total = Some(200_000));
+    let mut answers = scene.asked(&[chunk(slot, 1, 3)]);
+    answers.extend(scene.world.asked_on(other, session, &[chunk(slot, 1, 3)]));
+    assert_eq!(answers, vec![used_up; 2], "it is the relay's");
+}
+
+#[test]
+fn tunnels_keep_to_the_rate_of_all() {
+    let mut scene = scene();
+    scene.limit(|limits| limits.rate_total = Some(100_000));
+    let chunks = vec![chunk(scene.slot, 0, 1); 4];
+    // One second's worth may be ahead, and the last answer need not be waited for.
+    let least = 3 * u64::from(CHUNK_LEN) / 100_000 - 1;
+    let took = scene.seconds(&chunks);
+    assert!((least..least + 2).contains(&took), "{took} s");
+}
+
+/// Those who wait at one address do not hold up others at the same tunnel.
+#[test]
+fn tunnels_keep_to_the_rate_of_an_address() {
+    let mut scene = scene();
+    let (other, session) = scene.other();
+    scene.limit(|limits| limits.rate_per_ip = Some(100_000));
+    let chunks = vec![chunk(scene.slot, 0, 1); 4];
+    scene.ask(&chunks);
+    let before = scene.world.now;
+    let theirs = scene.world.asked_on(other, session, &chunks[..1]);
+    assert!(is_chunk(&theirs[0], 0, 1));
+    assert!(scene.world.now.since(before) < Duration::from_secs(1));
+    scene.world.pass(Duration::from_secs(20));
+    assert!(scene.answers().iter().all(|answer| is_chunk(answer, 0, 1)));
+    let least = 3 * u64::from(CHUNK_LEN) / 100_000 - 1;
+    let took = scene.seconds(&chunks);
+    assert!((least..least + 2).contains(&took), "{took} s");
+}

@@ -20,10 +20,12 @@ pub struct Relay {
     pub circuits: Vec<Circuit>,
     /// Circuits opened since the start.
     pub opened: u64,
-    /// Places and circuits refused since the start.
+    /// Places and circuits refused since the start, and requests in tunnels for which a quota left no bytes.
     pub refused: u64,
     /// Bytes relayed since the start.
     pub bytes: u64,
+    /// Those of them that went through tunnels of deployed peers.
+    pub tunnel_bytes: u64,
 }
 
 /// The limits of a relay, named as its settings are; what is none is not limited.
@@ -43,13 +45,13 @@ pub struct Limits {
     pub max_places_per_ip: u32,
     /// Places of one network.
     pub max_places_per_network: u32,
-    /// Bytes per second of all circuits.
+    /// Bytes per second of all circuits and tunnels.
     pub max_rate: Option<u32>,
-    /// Bytes per second of the circuits opened from one address.
+    /// Bytes per second of the circuits and tunnels used from one address.
     pub max_rate_per_ip: Option<u32>,
-    /// Bytes per hour of all circuits.
+    /// Bytes per hour of all circuits and tunnels.
     pub max_hourly: Option<u64>,
-    /// Bytes per hour of the circuits opened from one address.
+    /// Bytes per hour of the circuits and tunnels used from one address.
     pub max_hourly_per_ip: Option<u64>,
     /// Bytes after which a circuit is ended.
     pub max_tunnel_bytes: Option<u64>,
@@ -97,6 +99,7 @@ impl Relay {
             opened: view.totals.circuits,
             refused: view.totals.refused,
             bytes: view.totals.bytes,
+            tunnel_bytes: view.totals.tunnelled,
         }
     }
 }

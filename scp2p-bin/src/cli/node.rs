@@ -129,19 +129,19 @@ macro_rules! relay_args {
                 #[argh(option, arg_name = "n")]
                 pub max_places_per_network: Option<String>,
 
-                /// bytes per second of all circuits together, such as 10MiB; default none (SCP2P_MAX_RATE)
+                /// bytes per second of all circuits and tunnels together, such as 10MiB; default none (SCP2P_MAX_RATE)
                 #[argh(option, arg_name = "bytes")]
                 pub max_rate: Option<String>,
 
-                /// bytes per second of the circuits opened from one address; default none (SCP2P_MAX_RATE_PER_IP)
+                /// bytes per second of those that are used from one address; default none (SCP2P_MAX_RATE_PER_IP)
                 #[argh(option, arg_name = "bytes")]
                 pub max_rate_per_ip: Option<String>,
 
-                /// bytes per hour of all circuits together; default none (SCP2P_MAX_HOURLY)
+                /// bytes per hour of all circuits and tunnels together; default none (SCP2P_MAX_HOURLY)
                 #[argh(option, arg_name = "bytes")]
                 pub max_hourly: Option<String>,
 
-                /// bytes per hour of the circuits opened from one address; default none (SCP2P_MAX_HOURLY_PER_IP)
+                /// bytes per hour of those that are used from one address; default none (SCP2P_MAX_HOURLY_PER_IP)
                 #[argh(option, arg_name = "bytes")]
                 pub max_hourly_per_ip: Option<String>,
 

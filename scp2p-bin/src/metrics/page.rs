@@ -74,10 +74,15 @@ impl Counters {
         page.counter("relay_circuits_total", "Circuits opened.", relay.opened);
         page.counter(
             "relay_refused_total",
-            "Places and circuits refused.",
+            "Places, circuits and requests in tunnels refused.",
             relay.refused,
         );
         page.counter("relay_bytes_total", "Bytes relayed.", relay.bytes);
+        page.counter(
+            "relay_tunnel_bytes_total",
+            "Those of them in tunnels of deployed peers.",
+            relay.tunnel_bytes,
+        );
     }
 
     fn stats(&self, page: &mut Page) {

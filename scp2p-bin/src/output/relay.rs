@@ -29,14 +29,16 @@ pub fn relay(relay: &api::Relay) -> String {
         return "this node relays for nobody; start one that does with: scp2p relay\n".to_owned();
     };
     let mut text = format!(
-        "circuits  {} of {}, {} since the start, {} relayed\nplaces    {} of {}\nrefused   {} since the start\n",
+        "circuits  {} of {}, {} since the start\nplaces    {} of {}\nrefused   {} since the start\n\
+         relayed   {}, {} of it in tunnels of deployed peers\n",
         relay.circuits.len(),
         limits.max_tunnels,
         relay.opened,
-        size(relay.bytes),
         relay.places.len(),
         limits.max_places,
-        relay.refused
+        relay.refused,
+        size(relay.bytes),
+        size(relay.tunnel_bytes)
     );
     if !relay.circuits.is_empty() {
         text.push('\n');

@@ -86,13 +86,13 @@ settings! {
     MaxPlacesPerIp = "max_places_per_ip", "--max-places-per-ip", "SCP2P_MAX_PLACES_PER_IP", AtOnce;
     /// Places of one network.
     MaxPlacesPerNetwork = "max_places_per_network", "--max-places-per-network", "SCP2P_MAX_PLACES_PER_NETWORK", AtOnce;
-    /// Bytes per second of all circuits.
+    /// Bytes per second of all circuits and tunnels.
     MaxRate = "max_rate", "--max-rate", "SCP2P_MAX_RATE", AtOnce;
-    /// Bytes per second of the circuits opened from one address.
+    /// Bytes per second of those that are used from one address.
     MaxRatePerIp = "max_rate_per_ip", "--max-rate-per-ip", "SCP2P_MAX_RATE_PER_IP", AtOnce;
-    /// Bytes per hour of all circuits.
+    /// Bytes per hour of all circuits and tunnels.
     MaxHourly = "max_hourly", "--max-hourly", "SCP2P_MAX_HOURLY", AtOnce;
-    /// Bytes per hour of the circuits opened from one address.
+    /// Bytes per hour of those that are used from one address.
     MaxHourlyPerIp = "max_hourly_per_ip", "--max-hourly-per-ip", "SCP2P_MAX_HOURLY_PER_IP", AtOnce;
     /// Bytes of one circuit.
     MaxTunnelBytes = "max_tunnel_bytes", "--max-tunnel-bytes", "SCP2P_MAX_TUNNEL_BYTES", AtOnce;

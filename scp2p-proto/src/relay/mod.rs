@@ -148,7 +148,8 @@ impl Relay {
         ticket: Ticket,
         stream: &RelayStream,
     ) {
-        self.slots.on_stream(cx, from, ticket, stream);
+        self.slots
+            .on_stream(cx, &mut self.pipes.passages, from, ticket, stream);
     }
 
     /// Sees to it that the owner of a slot can be asked. The outcome is [`Outcome::Reached`].
@@ -169,7 +170,8 @@ impl Relay {
     /// Something that answers came on a session that is a tunnel.
     pub(crate) fn on_tunnel(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
         self.own.on_reply(cx, link, &reply);
-        self.slots.on_reply(cx, link, reply);
+        self.slots
+            .on_reply(cx, &mut self.pipes.passages, link, reply);
     }
 
     /// Opens a circuit to a peer as this link.
@@ -353,7 +355,7 @@ impl Relay {
         self.announcer.on_time(cx);
         self.carrier.on_time(cx, &mut self.pipes);
         self.pipes.on_time(cx);
-        self.slots.on_time(cx);
+        self.slots.on_time(cx, &mut self.pipes.passages);
         self.asking.on_time(cx);
         self.own.on_time(cx, self.places.is_any_held());
     }

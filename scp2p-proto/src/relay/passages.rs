@@ -1,5 +1,5 @@
 //! The circuits that pass through this node: who opened them, what they took and how much more they may take
-//! (SPECIFICATION §11.5).
+//! (SPECIFICATION §11.5). What goes through tunnels of deployed peers is counted with it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -21,6 +21,8 @@ const CONTROL_RATE: u32 = 16_384;
 const CONTROL_AHEAD: Duration = Duration::from_secs(64);
 /// The time that hourly quotas are for.
 const HOUR: Duration = Duration::from_secs(3600);
+/// Why somebody is refused for whom there are no bytes left.
+const USED_UP: &str = "rate limit: the relay's quota is used up";
 
 /// One of the circuits that pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +86,11 @@ impl Pace {
         self.booked = begin + span;
         now + begin.since(now).saturating_sub(ahead)
     }
+
+    /// When more may go, if nobody asks before.
+    fn free(&self, now: Time, ahead: Duration) -> Time {
+        now + self.booked.since(now).saturating_sub(ahead)
+    }
 }
 
 impl Account {
@@ -138,11 +145,8 @@ impl Passages {
         let of = |client| move |it: &Passage| it.opener == client || it.target == client;
         let of_network = |it: &Passage| netgroup(it.ip) == network;
         let per_client = u64::from(limits.circuits_per_client_max);
-        let account = self.accounts.peek(&ip);
-        let is_used_up = self.total.is_used_up(now, limits.hourly_total)
-            || account.is_some_and(|it| it.is_used_up(now, limits.hourly_per_ip));
-        if is_used_up {
-            return Err("rate limit: the relay's quota is used up");
+        if self.is_used_up(ip, limits, now) {
+            return Err(USED_UP);
         }
         let is_full = self.len() as u64 >= limits.circuits_max.into()
             || count(&of(opener)) >= per_client
@@ -198,10 +202,7 @@ impl Passages {
         let Some(passage) = self.passages.get_mut(&id) else {
             return Booking::Over;
         };
-        if self.accounts.get(&passage.ip).is_none() {
-            self.accounts.insert(passage.ip, Account::default());
-        }
-        let Some(account) = self.accounts.get(&passage.ip) else {
+        let Some(account) = account(&mut self.accounts, passage.ip) else {
             return Booking::Over;
         };
         let is_over = limits
@@ -240,6 +241,63 @@ impl Passages {
         }
     }
 
+    /// Whether there are no bytes left for those at an address, as [`subscriber`] tells it.
+    fn is_used_up(&self, ip: IpAddr, limits: &RelayLimits, now: Time) -> bool {
+        let account = self.accounts.peek(&ip);
+        self.total.is_used_up(now, limits.hourly_total)
+            || account.is_some_and(|it| it.is_used_up(now, limits.hourly_per_ip))
+    }
+
+    /// When somebody at an address, as [`subscriber`] tells it, may have something go through a tunnel, as far as its own
+    /// rate says.
+    pub(super) fn tunnel_at(&self, ip: IpAddr, limits: &RelayLimits, now: Time) -> Time {
+        let account = self.accounts.peek(&ip);
+        let paced = account.filter(|_| limits.rate_per_ip.is_some());
+        paced.map_or(now, |it| it.pace.free(now, AHEAD))
+    }
+
+    /// Whether a request of somebody at an address may go through a tunnel now.
+    ///
+    /// # Errors
+    /// If a quota is used up.
+    pub(super) fn admit_tunnelled(
+        &mut self,
+        ip: IpAddr,
+        limits: &RelayLimits,
+        now: Time,
+    ) -> Result<(), &'static str> {
+        if self.is_used_up(ip, limits, now) {
+            self.refused();
+            return Err(USED_UP);
+        }
+        Ok(())
+    }
+
+    /// So many bytes went through a tunnel for somebody at an address; when more may go through it. How long an answer is
+    /// is not known before, so whoever comes next waits for it.
+    pub(super) fn tunnelled(
+        &mut self,
+        ip: IpAddr,
+        bytes: u64,
+        limits: &RelayLimits,
+        now: Time,
+    ) -> Time {
+        self.totals.bytes = self.totals.bytes.saturating_add(bytes);
+        self.totals.tunnelled = self.totals.tunnelled.saturating_add(bytes);
+        self.total.take(now, bytes);
+        if let Some(account) = account(&mut self.accounts, ip) {
+            account.take(now, bytes);
+            if let Some(rate) = limits.rate_per_ip {
+                account.pace.book(now, bytes, rate, AHEAD);
+            }
+        }
+        let rate = limits.rate_total;
+        rate.map_or(now, |rate| {
+            self.total.pace.book(now, bytes, rate, AHEAD);
+            self.total.pace.free(now, AHEAD)
+        })
+    }
+
     /// Whether nothing went through for so long.
     pub(super) fn is_idle(&self, id: PassageId, now: Time, span: Duration) -> bool {
         let passage = self.passages.get(&id);
@@ -261,6 +319,14 @@ impl Passages {
     pub(super) fn totals(&self) -> RelayTotals {
         self.totals
     }
+}
+
+/// What those at an address took, from now on if it is not known.
+fn account(accounts: &mut Lru<IpAddr, Account>, ip: IpAddr) -> Option<&mut Account> {
+    if accounts.get(&ip).is_none() {
+        accounts.insert(ip, Account::default());
+    }
+    accounts.get(&ip)
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -352,6 +418,25 @@ mod tests {
         assert_eq!(passages.book(first, 1, &limits, Time(0)), Booking::Over);
         assert!(begin(&mut passages, 2, Time(0)).is_err());
         assert!(begin(&mut passages, 2, Time(0) + HOUR).is_ok());
+    }
+
+    #[test]
+    fn circuits_and_tunnels_share_a_quota() {
+        let mut passages = Passages::default();
+        let limits = RelayLimits {
+            hourly_total: Some(1000),
+            content: true,
+            ..limits()
+        };
+        let (one, other) = (ip(1, 1), ip(2, 2));
+        let circuit = passages
+            .begin(&limits, key(1), key(100), one, Time(0))
+            .expect("room");
+        passages.passed(circuit, 600, Time(0));
+        assert_eq!(passages.admit_tunnelled(other, &limits, Time(0)), Ok(()));
+        passages.tunnelled(other, 400, &limits, Time(0));
+        assert!(passages.admit_tunnelled(other, &limits, Time(0)).is_err());
+        assert_eq!(passages.book(circuit, 1, &limits, Time(0)), Booking::Over);
     }
 
     proptest! {

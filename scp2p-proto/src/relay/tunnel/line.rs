@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub(super) struct Line {
     pub link: LinkId,
     waiting: VecDeque<(Asker, Message)>,
     asked: Option<Asked>,
+    /// Those who wait keep to a rate until then.
+    paced: Option<Time>,
     last_id: u32,
     bucket: TokenBucket,
 }
@@ -31,6 +34,8 @@ pub(super) struct Line {
 /// Who has something asked, and how it is answered.
 pub(super) struct Asker {
     pub ticket: Ticket,
+    /// Where it is.
+    pub host: IpAddr,
     pub stream_id: u32,
     pub kind: RelayStreamKind,
     /// What the reply within the reply must be numbered.
@@ -39,7 +44,7 @@ pub(super) struct Asker {
 }
 
 /// What the owner is asked, by type and payload.
-struct Message {
+pub(super) struct Message {
     kind: u16,
     payload: Bytes,
 }
@@ -67,6 +72,7 @@ impl Line {
             link,
             waiting: VecDeque::new(),
             asked: None,
+            paced: None,
             last_id: 0,
             bucket: TokenBucket::new(SLOT_BURST, SLOT_PER_SECOND, now),
         }
@@ -80,14 +86,15 @@ impl Line {
     /// Somebody has the owner asked.
     pub(super) fn push(
         &mut self,
-        ticket: Ticket,
+        who: (Ticket, IpAddr),
         how: (u32, RelayStreamKind),
         inner: Envelope,
         now: Time,
     ) {
-        let (stream_id, kind) = how;
+        let ((ticket, host), (stream_id, kind)) = (who, how);
         let asker = Asker {
             ticket,
+            host,
             stream_id,
             kind,
             req_id: inner.req_id,
@@ -101,12 +108,32 @@ impl Line {
         self.waiting.push_back((asker, message));
     }
 
-    /// The frame that may go to the owner now.
-    pub(super) fn next(&mut self, now: Time) -> Option<Frame> {
-        if self.asked.is_some() {
+    /// Who may ask the owner now, and what. `at` says when those at an address may; of those who have waited for as long
+    /// the first goes first.
+    pub(super) fn next(
+        &mut self,
+        now: Time,
+        at: impl Fn(IpAddr) -> Time,
+    ) -> Option<(Asker, Message)> {
+        if self.asked.is_some() || self.paced.is_some_and(|until| until > now) {
             return None;
         }
-        let (asker, message) = self.waiting.pop_front()?;
+        let times = self.waiting.iter().map(|(asker, _)| at(asker.host));
+        let (place, time) = times.enumerate().min_by_key(|(_, at)| *at)?;
+        self.paced = Some(time).filter(|time| *time > now);
+        match self.paced {
+            Some(_) => None,
+            None => self.waiting.remove(place),
+        }
+    }
+
+    /// Nobody asks before.
+    pub(super) fn pause(&mut self, until: Time) {
+        self.paced = self.paced.max(Some(until));
+    }
+
+    /// The frame that goes to the owner.
+    pub(super) fn ask(&mut self, asker: Asker, message: Message, now: Time) -> Frame {
         self.last_id = self.last_id.wrapping_add(1);
         self.asked = Some(Asked {
             req_id: self.last_id,
@@ -119,7 +146,7 @@ impl Line {
             flags: 0,
             payload: message.payload,
         };
-        Some(request.into_frame())
+        request.into_frame()
     }
 
     /// The owner has answered; who waits for it. What answers nothing that was asked is for nobody.
@@ -155,7 +182,10 @@ impl Line {
 
     pub(super) fn deadline(&self) -> Option<Time> {
         let asked = self.asked.as_ref().map(|asked| asked.until);
-        self.askers().map(|asker| asker.until).chain(asked).min()
+        let is_idle = self.asked.is_none() && !self.waiting.is_empty();
+        let next = self.paced.filter(|_| is_idle);
+        let askers = self.askers().map(|asker| asker.until);
+        askers.chain(asked).chain(next).min()
     }
 
     /// All who wait.
@@ -181,7 +211,8 @@ impl Line {
             self.waiting.len(),
             SLOT_QUEUE_MAX,
         );
-        broken.unless(self.asked.is_some() || self.waiting.is_empty(), || {
+        let is_held = self.asked.is_some() || self.paced.is_some();
+        broken.unless(is_held || self.waiting.is_empty(), || {
             "requests wait for an owner who is asked nothing".into()
         });
     }

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use core::net::IpAddr;
 
+use super::super::passages::Passages;
 use super::line::{Asker, Late, Line};
 use crate::config::RelayLimits;
 use crate::cx::Cx;
@@ -169,27 +170,29 @@ impl Slots {
     pub(in crate::relay) fn on_stream(
         &mut self,
         cx: &mut Cx<'_>,
+        passages: &mut Passages,
         from: NodeKey,
         ticket: Ticket,
         stream: &RelayStream,
     ) {
         match self.admit(cx, &from, &ticket, stream) {
-            Ok((line, inner)) => {
-                line.push(ticket, (stream.stream_id, stream.kind), inner, cx.now.mono);
-                ask_next(cx, line);
+            Ok((line, host, inner)) => {
+                let how = (stream.stream_id, stream.kind);
+                line.push((ticket, host), how, inner, cx.now.mono);
+                ask_next(cx, passages, line);
             }
             Err(refusal) => cx.refuse(ticket, refusal),
         }
     }
 
-    /// The tunnel that takes a request, and the request.
+    /// The tunnel that takes a request, where it comes from, and the request.
     fn admit(
         &mut self,
         cx: &Cx<'_>,
         from: &NodeKey,
         ticket: &Ticket,
         stream: &RelayStream,
-    ) -> Result<(&mut Line, Envelope), String> {
+    ) -> Result<(&mut Line, IpAddr, Envelope), String> {
         let limits = relayed(cx)?;
         let host = subscriber(session(cx, from, ticket.link())?.remote.ip());
         if !self.may_ask(host, cx.now.mono) {
@@ -218,7 +221,7 @@ impl Slots {
                 stream.slot.0
             ));
         }
-        Ok((line, inner))
+        Ok((line, host, inner))
     }
 
     fn may_ask(&mut self, host: IpAddr, now: Time) -> bool {
@@ -232,7 +235,13 @@ impl Slots {
     }
 
     /// The owner of a slot has answered on its tunnel.
-    pub(in crate::relay) fn on_reply(&mut self, cx: &mut Cx<'_>, link: LinkId, reply: Envelope) {
+    pub(in crate::relay) fn on_reply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        passages: &mut Passages,
+        link: LinkId,
+        reply: Envelope,
+    ) {
         let mut slots = self.slots.iter_mut();
         let found = slots.find_map(|(id, slot)| {
             Some((*id, slot.tunnel.as_mut()?)).filter(|(_, line)| line.link == link)
@@ -241,9 +250,10 @@ impl Slots {
             return;
         };
         if let Some(asker) = line.answered(&reply) {
+            passed(cx, passages, line, asker.host, reply.payload.len());
             answer(cx, id, asker, reply);
         }
-        ask_next(cx, line);
+        ask_next(cx, passages, line);
     }
 
     /// A session has ended: a tunnel, or that of somebody who waits.
@@ -258,7 +268,7 @@ impl Slots {
         }
     }
 
-    pub(in crate::relay) fn on_time(&mut self, cx: &mut Cx<'_>) {
+    pub(in crate::relay) fn on_time(&mut self, cx: &mut Cx<'_>, passages: &mut Passages) {
         for (id, slot) in &mut self.slots {
             let Some(line) = &mut slot.tunnel else {
                 continue;
@@ -269,6 +279,7 @@ impl Slots {
                         let text = format!("relay tunnel response timed out for slot {}", id.0);
                         cx.refuse(asker.ticket, text);
                     }
+                    ask_next(cx, passages, line);
                 }
                 Late::Owner => {
                     if let Some(line) = slot.tunnel.take() {
@@ -321,9 +332,28 @@ fn inner(stream: &RelayStream) -> Result<Envelope, &'static str> {
     }
 }
 
-fn ask_next(cx: &mut Cx<'_>, line: &mut Line) {
-    if let Some(frame) = line.next(cx.now.mono) {
-        cx.tunnel(line.link, frame);
+/// Has the owner of a slot asked what is next, if its time has come.
+fn ask_next(cx: &mut Cx<'_>, passages: &mut Passages, line: &mut Line) {
+    let (Ok(limits), now) = (relayed(cx), cx.now.mono) else {
+        return;
+    };
+    while let Some((asker, message)) = line.next(now, |ip| passages.tunnel_at(ip, limits, now)) {
+        let host = asker.host;
+        match passages.admit_tunnelled(host, limits, now) {
+            Ok(()) => {
+                let frame = line.ask(asker, message, now);
+                passed(cx, passages, line, host, frame.len());
+                cx.tunnel(line.link, frame);
+            }
+            Err(refusal) => cx.refuse(asker.ticket, refusal),
+        }
+    }
+}
+
+/// So many bytes passed a tunnel for somebody at an address.
+fn passed(cx: &Cx<'_>, passages: &mut Passages, line: &mut Line, host: IpAddr, bytes: usize) {
+    if let Ok(limits) = relayed(cx) {
+        line.pause(passages.tunnelled(host, bytes as u64, limits, cx.now.mono));
     }
 }
 
