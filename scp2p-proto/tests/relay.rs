@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::World;
@@ -133,6 +133,23 @@ fn who_listens_over_quic_alone_is_found_through_a_relay() {
     world.hosts[seeder].walled = true;
     world.until("a place", |world| !relays_of(world, seeder).is_empty());
     assert_eq!(relays_of(&world, seeder), [world.key(relay)]);
+}
+
+/// Others try the relays of a node in the order in which it names them.
+#[test]
+fn nodes_with_places_at_the_same_relays_are_asked_for_at_different_ones() {
+    let mut world = World::new();
+    let one = add_relay(&mut world, &[]);
+    let other = add_relay(&mut world, &[one]);
+    let walled: Vec<usize> = (0..8)
+        .map(|_| add_walled(&mut world, &[one, other]))
+        .collect();
+    world.pass(Duration::from_secs(60));
+    let relays = walled.iter().map(|number| relays_of(&world, *number));
+    let relays: Vec<Vec<NodeKey>> = relays.collect();
+    assert!(relays.iter().all(|of_one| of_one.len() == 2), "{relays:?}");
+    let first: BTreeSet<NodeKey> = relays.iter().map(|of_one| of_one[0]).collect();
+    assert_eq!(first, [one, other].map(|number| world.key(number)).into());
 }
 
 /// What went on circuits, of all that a link brought.

@@ -266,15 +266,17 @@ impl Places {
         self.next = [self.next, due].into_iter().flatten().min();
     }
 
-    /// Where others find us through relays, and can fetch something, first.
+    /// Where others find us through relays, and can fetch something, first. Else they are in an order of our own, or the first
+    /// of the relays that many have places at would get all circuits.
     fn show(&self, cx: &mut Cx<'_>) {
+        let own = cx.keys.public();
         let held = self.places.iter().filter_map(|(relay, place)| match place {
             Place::Asked => None,
-            Place::Held { content, .. } => Some((!content, *relay)),
+            Place::Held { content, .. } => Some((!content, apart(&own, relay), *relay)),
         });
-        let mut held: Vec<(bool, NodeKey)> = held.collect();
+        let mut held: Vec<_> = held.collect();
         held.sort_unstable();
-        let relays = held.into_iter().map(|(_, relay)| relay).collect();
+        let relays = held.into_iter().map(|(_, _, relay)| relay).collect();
         cx.wish(Wish::Routes(relays));
     }
 
@@ -303,6 +305,12 @@ fn relay_session<'a>(cx: &Cx<'a>, relay: &NodeKey) -> Option<&'a Session> {
     cx.roster
         .session(relay)
         .filter(|session| session.capabilities.relay && session.is_direct())
+}
+
+/// How far two keys are apart, by XOR.
+fn apart(one: &NodeKey, other: &NodeKey) -> Vec<u8> {
+    let bytes = one.0.iter().zip(&other.0);
+    bytes.map(|(one, other)| one ^ other).collect()
 }
 
 fn network(session: &Session) -> [u8; 2] {
