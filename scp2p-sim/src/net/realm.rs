@@ -401,8 +401,8 @@ impl Realms {
         let address = if is_inner {
             Ipv4Addr::new(10, a, b, c)
         } else {
-            // Each in a /24 of its own, as hosts that know nothing of each other are.
-            Ipv4Addr::new(20 + a, b, c, 1)
+            // Each in a /16 of its own while there are any, as hosts that know nothing of each other are.
+            Ipv4Addr::new(20 + b % 64, c, a, b / 64)
         };
         self.owners.insert((realm, address), owner);
         address
