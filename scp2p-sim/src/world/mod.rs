@@ -5,6 +5,7 @@ mod digest;
 mod groups;
 mod host;
 mod links;
+mod meeting;
 mod oracle;
 mod script;
 mod trace;

@@ -473,8 +473,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether a download has a source that it can dial: its publisher, with the files as they were
-    /// when it began.
+    /// Whether a download has a source that it has a way to: its publisher, with the files as they were when it began.
     fn must_finish(&self, host: HostId, begun: &Begun) -> bool {
         let owner = &self.hosts[begun.name.owner.index()];
         let share = self.library.shares.get(&begun.name);
@@ -485,7 +484,7 @@ impl World<'_> {
             && self.hosts[host.index()].spec.core
             && owner.spec.core
             && whole
-            && self.network.can_dial(host, begun.name.owner)
+            && self.can_meet(host, begun.name.owner)
     }
 
     /// What a node says about something unfinished.
