@@ -38,12 +38,14 @@ pub enum Bug {
     FailedWriteCounts,
     /// Progress is saved of pieces that are not durable.
     HaveMapUnsynced,
+    /// What goes over a circuit after the handshake is not sealed.
+    CircuitUnsealed,
 }
 
 #[cfg(feature = "planted")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::LookupOnce,
         Bug::NumberTwice,
         Bug::AnsweredEarly,
@@ -60,6 +62,7 @@ impl Bug {
         Bug::FailedChunkDropped,
         Bug::FailedWriteCounts,
         Bug::HaveMapUnsynced,
+        Bug::CircuitUnsealed,
     ];
 }
 

@@ -36,7 +36,8 @@ fn made_for(bug: Bug) -> Option<Scenario> {
         | Bug::DuplicateKept
         | Bug::LostCallsKept
         | Bug::SlowIsCorrupt
-        | Bug::LastChunkAssumed => None,
+        | Bug::LastChunkAssumed
+        | Bug::CircuitUnsealed => None,
     }
 }
 

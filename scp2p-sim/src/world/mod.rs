@@ -1,5 +1,6 @@
 //! The world: it lets time pass and carries out what the hosts ask for.
 
+mod canaries;
 mod clock;
 mod digest;
 mod groups;
@@ -25,6 +26,7 @@ use scp2p_proto::rng::Rng;
 use scp2p_proto::storage::{Batch, Load, StoreError};
 use scp2p_proto::time::Time;
 
+use self::canaries::Canaries;
 use self::clock::Clock;
 use self::digest::Digest;
 use self::host::{Host, Note, Program, Promised};
@@ -143,6 +145,7 @@ struct World<'a> {
     honest: BTreeMap<NodeKey, HostId>,
     chunks: Chunks,
     library: Library,
+    canaries: Canaries,
     digest: Digest,
     rng: Rng,
     /// Inputs for hosts that are worked off before anything else happens.
@@ -223,6 +226,7 @@ impl<'a> World<'a> {
                 .collect(),
             chunks: Chunks::default(),
             library: Library::default(),
+            canaries: Canaries::default(),
             digest: Digest::default(),
             rng: rng("world"),
             ready: VecDeque::new(),
@@ -559,6 +563,7 @@ impl<'a> World<'a> {
         match output {
             Output::Dial(link, dial) => self.network.dial(self.now, host, link, &dial),
             Output::Send(link, lane, frame) => {
+                self.check_sent(host, &frame);
                 self.hosts[number].sent += frame.len() as u64;
                 self.bytes += frame.len() as u64;
                 self.network.send(self.now, host, link, lane, frame);

@@ -126,10 +126,15 @@ impl World<'_> {
             }
             let label = format!("{} {name} {file} {version}", host.0);
             let content = content(self.scenario.seed, &label, bytes);
-            let file = file_name(file);
+            let file = file_name(host, name, file);
             let id = ContentId(*blake3::hash(&content).as_bytes());
-            let chunks = content.chunks(CHUNK_LEN as usize);
-            let hashes = chunks.map(|chunk| blake3::hash(chunk).into()).collect();
+            let chunks = || content.chunks(CHUNK_LEN as usize);
+            let hashes = chunks().map(|chunk| blake3::hash(chunk).into()).collect();
+            self.canaries.plant("a file's name", canary_of(&file));
+            self.canaries.plant("a content's id", &id.0);
+            for chunk in chunks() {
+                self.canaries.plant("the beginning of a chunk", chunk);
+            }
             self.library.chunks.insert(id, hashes);
             share.truth.entry(file.clone()).or_default().insert(id);
             let path = format!("{HOME}/{name}/{file}");
@@ -154,7 +159,8 @@ impl World<'_> {
 
     /// A user changes a file and forgets to publish it.
     pub(super) fn user_edits(&mut self, host: HostId, name: &str, file: u32) {
-        let path = format!("{HOME}/{name}/{}", file_name(file));
+        let file = file_name(host, name, file);
+        let path = format!("{HOME}/{name}/{file}");
         let key = ShareName {
             owner: host,
             name: name.to_owned(),
@@ -170,7 +176,7 @@ impl World<'_> {
         if let Some(share) = self.library.shares.get_mut(&key) {
             share.edited = true;
             if is_to_be_published {
-                let truth = share.truth.entry(file_name(file)).or_default();
+                let truth = share.truth.entry(file).or_default();
                 truth.extend(content);
             }
         }
@@ -458,6 +464,8 @@ impl World<'_> {
                 what,
             );
         }
+        self.canaries.plant("a share's id", &id.0);
+        self.canaries.plant("a manifest's id", &manifest.0);
         self.library.names.insert(id, name.clone());
         let share = self.library.shares.entry(name).or_default();
         share.unpublished = false;
@@ -565,8 +573,16 @@ impl World<'_> {
     }
 }
 
-fn file_name(file: u32) -> String {
-    format!("file-{file:04}.bin")
+/// A file's name has its number, by which it is searched for, and random text, by which a relay would know it.
+fn file_name(owner: HostId, share: &str, file: u32) -> String {
+    let random = blake3::hash(format!("{} {share} {file}", owner.0).as_bytes());
+    format!("file-{file:04}-{}.bin", &random.to_hex()[..32])
+}
+
+/// The random text in a file's name.
+fn canary_of(file_name: &str) -> &[u8] {
+    let random = file_name.splitn(3, '-').nth(2);
+    random.unwrap_or_default().as_bytes()
 }
 
 fn content(seed: u64, label: &str, bytes: u64) -> Vec<u8> {
