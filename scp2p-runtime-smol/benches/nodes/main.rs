@@ -219,7 +219,9 @@ fn handshakes(plan: &Plan) {
 fn relayed(plan: &Plan) {
     let dir = scratch();
     let file = random_file(dir.path(), plan.mib);
-    relay::throughput(dir.path(), &file, plan.mib, plan.rounds);
+    for by in [Transport::Tcp, Transport::Quic] {
+        relay::throughput(dir.path(), &file, by, plan.mib, plan.rounds);
+    }
     relay::idle(dir.path());
     let small = plan.mib.min(64);
     let file = random_file(dir.path(), small);

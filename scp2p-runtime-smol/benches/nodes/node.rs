@@ -1,6 +1,6 @@
 //! The two nodes of a measurement.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use futures_lite::future::block_on;
 use scp2p_proto::command::{Get, GetWhat, Publish};
 use scp2p_proto::config::RelayLimits;
 use scp2p_proto::event::Event;
-use scp2p_proto::io::Transport;
+use scp2p_proto::io::{Host, Transport};
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::storage::LocalPath;
 use scp2p_proto::wire::BootstrapAddr;
@@ -150,13 +150,14 @@ pub async fn count(events: &mut EventStream, mut left: usize, is_it: impl Fn(&Ev
     }
 }
 
-/// A relay over TLS; so many bytes pass a second for one address, if that is bounded.
+/// A relay over TLS, and over QUIC by both IP versions; so many bytes pass a second for one address, if that is bounded.
 pub fn relay(dir: &Path, rate: Option<u32>) -> (Runtime, TempDir) {
     let data = tempfile::tempdir_in(dir).expect("a folder");
-    let loopback = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    let [one, other] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+    let any_port = |ip: IpAddr| SocketAddr::new(ip, 0);
     let mut options = Options {
-        bind_quic: Vec::new(),
-        bind_tcp: loopback,
+        bind_quic: vec![any_port(one), any_port(other)],
+        bind_tcp: vec![any_port(other)],
         ..Options::new(data.path())
     };
     options.config.capabilities.relay = true;
@@ -173,7 +174,7 @@ pub fn relay(dir: &Path, rate: Option<u32>) -> (Runtime, TempDir) {
 }
 
 impl Seeder {
-    /// A node that listens nowhere, once it is found at the relay that it starts from.
+    /// A node that others cannot dial, once it is found at the relay that it starts from.
     pub fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Seeder {
         let data = tempfile::tempdir_in(dir).expect("a folder");
         Seeder {
@@ -185,7 +186,7 @@ impl Seeder {
 }
 
 impl Follower {
-    /// A node that listens nowhere.
+    /// A node that others cannot dial.
     pub fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Follower {
         let data = tempfile::tempdir_in(dir).expect("a folder");
         Follower {
@@ -196,10 +197,17 @@ impl Follower {
     }
 }
 
-/// Returns when others find the node at the relay.
+/// Listens nowhere but for QUIC, if the relay is dialled so, by the relay's IP version. Returns when others find the node
+/// at the relay.
 fn start_hidden(dir: &Path, relay: BootstrapAddr) -> Runtime {
+    let loopback = match relay.host {
+        Host::Ip(IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+        Host::Ip(IpAddr::V4(_)) | Host::Name(_) => Ipv4Addr::LOCALHOST.into(),
+    };
+    let over_quic = relay.transport == Some(Transport::Quic);
+    let socket = over_quic.then_some(SocketAddr::new(loopback, 0));
     let runtime = start(Options {
-        bind_quic: Vec::new(),
+        bind_quic: socket.into_iter().collect(),
         bind_tcp: Vec::new(),
         bootstrap: vec![relay],
         ..Options::new(dir)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use scp2p_proto::id::{CircuitId, NodeKey};
 use scp2p_proto::io::Transport;
+use scp2p_proto::limits::{CIRCUIT_COST, CIRCUIT_WINDOW, RECORD_MAX};
 use scp2p_proto::wire::{Answer, CircuitFrame, Request};
 
 use super::client::Client;
@@ -20,14 +21,14 @@ use super::roles::{HiddenSeeder, RelayProcess, SeederProcess};
 const ASKS: u32 = 60;
 /// Bytes a second that the relay passes for one address while it is flooded.
 const RATE: u32 = 8 << 20;
+/// How many addresses it is flooded from.
+const ADDRESSES: u32 = 4;
 
-/// A download through a relay beside one that goes direct, both over TLS, as who has a socket for QUIC can be dialled:
-/// three processes, and two.
-pub fn throughput(dir: &Path, file: &Path, mib: u64, rounds: u64) {
-    let by = Transport::Tcp;
+/// A download through a relay beside one that goes direct: three processes, and two.
+pub fn throughput(dir: &Path, file: &Path, by: Transport, mib: u64, rounds: u64) {
     let mut relay = RelayProcess::start(dir, None);
     let mut open = SeederProcess::start(dir, by, u16::MAX, file);
-    let mut hidden = HiddenSeeder::start(dir, relay.tcp(), file);
+    let mut hidden = HiddenSeeder::start(dir, relay.hides(by), file);
     let (mut direct, mut relayed) = (Series::default(), Series::default());
     let mut relay_cpu = 0.0;
     for _ in 0..rounds {
@@ -36,7 +37,7 @@ pub fn throughput(dir: &Path, file: &Path, mib: u64, rounds: u64) {
         relayed.push(hidden.transfer(dir));
         relay_cpu += relay.usage().cpu - before;
     }
-    println!("download of {mib} MiB through a relay");
+    println!("download of {mib} MiB through a relay over {by}");
     println!("    direct          {}", direct.throughput(mib));
     println!("    relayed         {}", relayed.throughput(mib));
     let of_relay = relay_cpu / rounds as f64 * 1024.0 / mib as f64;
@@ -70,21 +71,26 @@ pub fn idle(dir: &Path) {
 }
 
 /// A download through a relay that keeps to a rate, beside the same while others ask for places and circuits as fast
-/// as they can and send on circuits that are not theirs.
+/// as they can, send on circuits that are not theirs, and have circuits full of what nobody takes.
 pub fn flood(dir: &Path, file: &Path, mib: u64, rounds: u64) {
     let mut relay = RelayProcess::start(dir, Some(RATE));
     let to = relay.tcp();
-    let mut hidden = HiddenSeeder::start(dir, to, file);
+    let mut hidden = HiddenSeeder::start(dir, relay.hides(Transport::Tcp), file);
+    let slow = take_place(to, ADDRESSES + 1);
     let (mut quiet, mut flooded) = (Series::default(), Series::default());
-    let (mut asked, mut guessed, mut seconds) = (0, 0, 0.0);
+    let (mut asked, mut guessed, mut stalled, mut seconds) = (0, 0, 0, 0.0);
     let before = relay.usage().memory;
     for _ in 0..rounds {
         quiet.push(hidden.transfer(dir));
         let flood = Flood::default();
         let began = Instant::now();
+        let clients: Vec<(Client, usize)> = (1..=ADDRESSES)
+            .filter_map(|address| stall(to, address, slow).ok())
+            .collect();
+        stalled += clients.iter().map(|(_, circuits)| circuits).sum::<usize>();
         let sample: Sample = thread::scope(|scope| {
             let flood = &flood;
-            for address in 1..=4 {
+            for address in 1..=ADDRESSES {
                 scope.spawn(move || flood.ask(to, address));
                 scope.spawn(move || flood.guess(to, address));
             }
@@ -99,7 +105,7 @@ pub fn flood(dir: &Path, file: &Path, mib: u64, rounds: u64) {
     }
     let grown = relay.usage().memory - before;
     println!(
-        "a relay at {} MiB/s that is flooded from four addresses",
+        "a relay at {} MiB/s that is flooded from {ADDRESSES} addresses",
         RATE >> 20
     );
     println!(
@@ -107,6 +113,7 @@ pub fn flood(dir: &Path, file: &Path, mib: u64, rounds: u64) {
         asked as f64 / seconds
     );
     println!("    {guessed} records sent on circuits of others");
+    println!("    {stalled} circuits full of what nobody takes");
     println!("    quiet           {}", quiet.throughput(mib));
     println!("    flooded         {}", flooded.throughput(mib));
     println!(
@@ -181,6 +188,22 @@ impl Flood {
             }
         }
     }
+}
+
+/// Fills circuits to somebody who grants nothing; with how many there were.
+fn stall(to: SocketAddr, address: u32, slow: NodeKey) -> io::Result<(Client, usize)> {
+    let mut client = Client::meet(from(address), to, 900_000 + address)?;
+    let piece = Bytes::from(vec![7; RECORD_MAX - CIRCUIT_COST as usize]);
+    let mut circuits = 0;
+    while circuits < 8
+        && let Ok(circuit) = connect(&mut client, slow)
+    {
+        for _ in 0..CIRCUIT_WINDOW / RECORD_MAX as u64 {
+            client.send(&CircuitFrame::Data(piece.clone()).to_frame(circuit))?;
+        }
+        circuits += 1;
+    }
+    Ok((client, circuits))
 }
 
 /// One of the addresses of loopback.

@@ -99,6 +99,7 @@ pub struct RelayProcess {
     child: Child,
     out: BufReader<ChildStdout>,
     tcp: SocketAddr,
+    quic: [SocketAddr; 2],
 }
 
 /// What a process has and has used.
@@ -115,8 +116,23 @@ impl RelayProcess {
         let dir = dir.to_str().expect("a path in Unicode");
         let mut child = role(&["relay", dir, &rate.unwrap_or(0).to_string()]);
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
-        let tcp = parse(&line(&mut out));
-        RelayProcess { child, out, tcp }
+        let [tcp, one, other] = [(); 3].map(|()| parse(&line(&mut out)));
+        RelayProcess {
+            child,
+            out,
+            tcp,
+            quic: [one, other],
+        }
+    }
+
+    /// What the publisher and the downloader of a measurement dial. Over QUIC each has an IP version of its own, as they
+    /// would dial each other otherwise.
+    pub fn hides(&self, by: Transport) -> [String; 2] {
+        let addrs = match by {
+            Transport::Tcp => [self.tcp; 2],
+            Transport::Quic => self.quic,
+        };
+        addrs.map(|addr| format!("{}://{addr}", scheme(by)))
     }
 
     pub fn tcp(&self) -> SocketAddr {
@@ -141,26 +157,44 @@ impl Drop for RelayProcess {
 /// A process that has published a file and is found at a relay only.
 pub struct HiddenSeeder {
     child: Child,
+    out: BufReader<ChildStdout>,
+    /// Where others find the relay.
     relay: String,
     link: String,
 }
 
 impl HiddenSeeder {
-    pub fn start(dir: &Path, relay: SocketAddr, file: &Path) -> HiddenSeeder {
-        let relay = format!("tcp://{relay}");
+    pub fn start(dir: &Path, relay: [String; 2], file: &Path) -> HiddenSeeder {
+        let [own, relay] = relay;
         let [dir, file] = [dir, file].map(|path| path.to_str().expect("a path in Unicode"));
-        let mut child = role(&["hidden-seeder", dir, &relay, file]);
-        let link = line(&mut BufReader::new(child.stdout.take().expect("piped")));
-        HiddenSeeder { child, relay, link }
+        let mut child = role(&["hidden-seeder", dir, &own, file]);
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let link = line(&mut out);
+        HiddenSeeder {
+            child,
+            out,
+            relay,
+            link,
+        }
     }
 
     /// Has another process fetch the file.
     pub fn transfer(&mut self, dir: &Path) -> Sample {
         let dir = dir.to_str().expect("a path in Unicode");
+        let cpu = self.cpu();
         let mut follower = role(&["hidden-follower", dir, &self.relay, &self.link]);
-        let sample = line(&mut BufReader::new(follower.stdout.take().expect("piped")));
+        let out = line(&mut BufReader::new(follower.stdout.take().expect("piped")));
         follower.wait().expect("a child");
-        parse(&sample)
+        let mut sample: Sample = parse(&out);
+        sample.cpu += self.cpu() - cpu;
+        sample
+    }
+
+    /// The process's processor time in seconds.
+    fn cpu(&mut self) -> f64 {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").expect("a pipe");
+        parse(&line(&mut self.out))
     }
 }
 
@@ -202,7 +236,10 @@ pub fn play(mut args: impl Iterator<Item = String>) {
     if role == "relay" {
         let rate = next().parse().expect("a number");
         let (relay, _data) = node::relay(&dir, Some(rate).filter(|rate| *rate > 0));
-        println!("{}", relay.listening().tcp[0]);
+        let listening = relay.listening();
+        for addr in listening.tcp.iter().chain(&listening.quic) {
+            println!("{addr}");
+        }
         for _ in std::io::stdin().lines() {
             println!("{}\n{}", memory_now(), cpu_seconds());
         }
@@ -211,7 +248,10 @@ pub fn play(mut args: impl Iterator<Item = String>) {
     if role == "hidden-seeder" {
         let seeder = Seeder::start_hidden(&dir, next().parse().expect("an address"));
         println!("{}", seeder.publish("file", Path::new(&next())));
-        return std::io::stdin().lines().for_each(drop);
+        for _ in std::io::stdin().lines() {
+            println!("{}", cpu_seconds());
+        }
+        return;
     }
     if role == "hidden-follower" {
         let follower = Follower::start_hidden(&dir, next().parse().expect("an address"));
