@@ -149,7 +149,7 @@ impl Carrier {
     ) {
         match self.admit(cx, pipes, from, ticket.link(), target) {
             Ok(passage) => {
-                let new = self.fresh_circuit(cx, target);
+                let new = self.fresh_circuit(cx, pipes, target);
                 let waiting = Waiting {
                     ticket,
                     circuit: new.circuit,
@@ -212,7 +212,7 @@ impl Carrier {
             pipes.passages.end(passage);
             return cx.refuse(waiting.ticket, "lost");
         };
-        let new = self.fresh_circuit(cx, peer);
+        let new = self.fresh_circuit(cx, pipes, peer);
         let one = At {
             link: asker,
             circuit: new.circuit,
@@ -223,10 +223,18 @@ impl Carrier {
     }
 
     /// A number that is used neither here nor, as relays' numbers differ in their parity, by a peer that relays for us.
-    fn fresh_circuit(&mut self, cx: &Cx<'_>, peer: NodeKey) -> NewCircuit {
-        self.circuits = self.circuits.wrapping_add(2) & !1;
+    fn fresh_circuit(&mut self, cx: &Cx<'_>, pipes: &Pipes, peer: NodeKey) -> NewCircuit {
+        let parity = u32::from(cx.keys.public() > peer);
+        let circuit = loop {
+            self.circuits = self.circuits.wrapping_add(2) & !1;
+            let circuit = CircuitId(self.circuits | parity);
+            // Some circuits last until all numbers were given out.
+            if !pipes.is_number(circuit) {
+                break circuit;
+            }
+        };
         NewCircuit {
-            circuit: CircuitId(self.circuits | u32::from(cx.keys.public() > peer)),
+            circuit,
             content: cx.config.relay.as_ref().is_some_and(|it| it.content),
         }
     }

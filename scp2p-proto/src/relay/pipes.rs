@@ -105,6 +105,11 @@ impl Pipes {
         }
     }
 
+    /// Whether a circuit on any session has this number.
+    pub(super) fn is_number(&self, circuit: CircuitId) -> bool {
+        self.pipes.keys().any(|at| at.circuit == circuit)
+    }
+
     pub(super) fn contains(&self, at: At) -> bool {
         self.pipes.contains_key(&at)
     }
