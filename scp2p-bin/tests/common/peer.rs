@@ -342,11 +342,22 @@ pub fn deployed_hello(
     nonce: [u8; 32],
     echoed_nonce: Option<[u8; 32]>,
 ) -> Vec<u8> {
+    deployed_hello_at(keys, profile, nonce, echoed_nonce, now())
+}
+
+/// The same of somebody whose clock shows this.
+pub fn deployed_hello_at(
+    keys: &Keys,
+    profile: Profile,
+    nonce: [u8; 32],
+    echoed_nonce: Option<[u8; 32]>,
+    timestamp: UnixTime,
+) -> Vec<u8> {
     let fields = HelloFields {
         capabilities: Capabilities::node(),
         nonce,
         echoed_nonce,
-        timestamp: now(),
+        timestamp,
         // A point whose secret nobody needs: nothing uses the session's secret yet.
         ephemeral: [9; 32],
     };
