@@ -23,6 +23,8 @@ macro_rules! rows {
     };
 }
 
+mod catalogs;
+mod files;
 mod handshake;
 mod table;
 
