@@ -26,6 +26,7 @@ macro_rules! rows {
 mod catalogs;
 mod files;
 mod handshake;
+mod serving;
 mod table;
 
 use std::time::Duration;
