@@ -24,6 +24,7 @@ macro_rules! rows {
 }
 
 mod catalogs;
+mod dht;
 mod files;
 mod handshake;
 mod serving;
