@@ -138,3 +138,28 @@ fn four_bootstrap_peers_are_all_asked_and_told(release: Release, transport: Tran
         files.assert_all_in(&out);
     }
 }
+
+#[test]
+fn releases_that_refuse_each_other_meet_at_a_node_of_ours() {
+    for release in Release::ALL {
+        let hub = Node::start(ours::only(Transport::Tcp));
+        let seeds = [ours::addr(&hub, Transport::Tcp)];
+        let files = Files::new(&[("a file", 600_000)]);
+        let publisher = release.start(Setup::listening(Transport::Tcp).seeds(seeds.clone()));
+        let link = publisher.publish("Things", &files.paths(), None);
+        publisher.republish().expect("it is stored");
+        hub.cli(&["subscribe", &link.to_string()]);
+        synced(&hub, 1);
+        hub.cli(&["get", "Things", "-o", arg(&hub.folder("out"))]);
+
+        let others = Release::ALL.into_iter().filter(|other| *other != release);
+        for other in others {
+            let subscriber = other.start(Setup::default().seeds(seeds.clone()));
+            let refused = subscriber.dial(&publisher.addr(Transport::Tcp));
+            assert!(refused.is_err(), "{other:?} takes {release:?}");
+            subscriber.subscribe(&link);
+            synced_there(&*subscriber, &link, 1);
+            assert_downloads(&*subscriber, link.share(), &files, "");
+        }
+    }
+}
