@@ -95,6 +95,9 @@ pub trait Published: Send + Sync {
     /// Follows a share.
     fn subscribe(&self, link: &ShareLink);
 
+    /// Follows a share whose key it does not know.
+    fn subscribe_by_id(&self, share: ShareId);
+
     /// Looks for new revisions, as it does every minute.
     fn sync(&self) -> Result<(), String>;
 

@@ -159,6 +159,11 @@ impl Published for Node {
         self.runtime.block_on(followed).expect("it is followed");
     }
 
+    fn subscribe_by_id(&self, share: ShareId) {
+        let followed = self.handle.subscribe(published::ShareId(share.0));
+        self.runtime.block_on(followed).expect("it is followed");
+    }
+
     fn sync(&self) -> Result<(), String> {
         let handle = &self.handle;
         let synced = handle.sync_subscriptions_over_dht(&self.dialler, &self.seeds);

@@ -159,3 +159,14 @@ fn they_follow_us(release: Release, transport: Transport) {
     assert_eq!(theirs.revision(share), 2);
     assert_downloads(&*theirs, share, &files, "files/");
 }
+
+rows!(they_follow_us_by_id);
+fn they_follow_us_by_id(release: Release, transport: Transport) {
+    let files = Files::new(&[("a file", 300_000)]);
+    let node = Node::start(ours::only(transport));
+    let share = publish(&node, &files).share();
+    let theirs = release.start(Setup::default().seeds([ours::addr(&node, transport)]));
+    theirs.subscribe_by_id(share);
+    theirs.sync().expect("a sync");
+    assert_downloads(&*theirs, share, &files, "files/");
+}
