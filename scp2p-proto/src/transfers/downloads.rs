@@ -1,6 +1,7 @@
 //! Downloads: what is wanted, who has it, and getting it from all of them at once.
 
 mod begin;
+mod budget;
 #[cfg(any(test, feature = "check"))]
 mod check;
 mod claims;

@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::budget::Budget;
 use super::file::{File, Phase};
 use super::hashes::RATE_PAUSE;
 use super::job::{ItemState, Job, Known};
@@ -16,12 +17,9 @@ use crate::limits::{CHUNK_LEN, FILES_FINISHING_MAX, SMALL_FILES_OPEN_MAX};
 use crate::planted::{self, Bug};
 use crate::storage::{Load, Loaded, OutboardKind, Proof, Resumed, StoreError, WriteError};
 use crate::time::Time;
-use crate::token_bucket::TokenBucket;
 use crate::wire::{Answer, Request};
 use crate::wish::{Conduct, Wish};
 
-/// Chunks a second asked of a deployed peer, which answers 600 a minute.
-const DEPLOYED_RATE: u32 = 9;
 /// Files up to this size are opened by the hundreds.
 pub(super) const SMALL: u64 = 65_536;
 /// How often chunks that are late are looked for.
@@ -40,7 +38,7 @@ const SUSPECTS_MAX: usize = 3;
 pub(super) struct Source {
     pub(super) window: Window,
     /// Of deployed peers.
-    bucket: Option<TokenBucket>,
+    budget: Option<Budget>,
     paused: Option<Time>,
 }
 
@@ -91,7 +89,7 @@ impl Source {
     fn new(ours: bool, now: Time) -> Source {
         Source {
             window: Window::new(!ours),
-            bucket: (!ours).then(|| TokenBucket::new(DEPLOYED_RATE, DEPLOYED_RATE, now)),
+            budget: (!ours).then(|| Budget::new(now)),
             paused: None,
         }
     }
@@ -110,10 +108,8 @@ impl Source {
             return None;
         }
         let pause = self.paused.unwrap_or(now).max(now);
-        match &self.bucket {
-            Some(bucket) => bucket.ready_at(now, 1).map(|at| at.max(pause)),
-            None => Some(pause),
-        }
+        let budget = self.budget.as_ref();
+        Some(budget.map_or(pause, |budget| budget.ready_at(now).max(pause)))
     }
 }
 
@@ -351,8 +347,8 @@ impl Downloads {
         let source = self.source(cx, peer);
         let (patience, expected) = (source.window.patience(), source.window.expected());
         let sent = source.window.send(len, now);
-        if let Some(bucket) = &mut source.bucket {
-            bucket.take(now, 1);
+        if let Some(budget) = &mut source.budget {
+            budget.asked(now);
         }
         self.next = self.next.wrapping_add(1);
         let late = now + expected.saturating_mul(2).max(Duration::from_millis(500));
