@@ -116,9 +116,13 @@ fn a_deployed_requester_gets_chunks_of_a_node_that_nobody_can_dial() {
             let list = values.and_then(|values| values.get(&key));
             let list = list.and_then(|list| Providers::decode(&list.value).ok());
             list.is_some_and(|list| {
-                let routes = list.providers.iter().filter_map(|addr| addr.tunnel());
-                let mut routes = routes.map(|route| (route.slot, route.relay.key));
-                routes.any(|route| route == (slot, Some(relay_key)))
+                list.providers.iter().any(|addr| {
+                    addr.tunnel().is_some_and(|route| {
+                        (route.slot, route.relay.key) == (slot, Some(relay_key))
+                            // Deployed peers would take one of the same address and port for the relay.
+                            && (addr.ip, addr.port) != (route.relay.ip, route.relay.port)
+                    })
+                })
             })
         });
     let chunk = |index| Request::GetChunk {

@@ -129,9 +129,49 @@ impl Peers {
         let own = cx.keys.public();
         self.own.set_tunnel(route.map(|route| PeerAddr {
             key: Some(own),
+            port: port_for_slot(&route),
             relay_via: Some(route.clone()),
             ..route.relay
         }));
         self.show_own_addrs(cx);
+    }
+}
+
+/// The port in the address that leads through a slot, which nobody dials. Deployed peers tell providers by address, port
+/// and transport alone, so it is neither the relay's nor, as a rule, that of another owner there or of a slot before.
+fn port_for_slot(route: &RelayRoute) -> u16 {
+    let [.., high, low] = route.slot.0.to_be_bytes();
+    let ports = [u16::from_be_bytes([high, low]), 1, 2];
+    let mut fit = ports
+        .into_iter()
+        .filter(|port| *port != 0 && *port != route.relay.port);
+    fit.next().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RelaySlotId;
+    use crate::io::Transport;
+    use core::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn the_port_of_a_slot_is_never_the_relays_and_never_none() {
+        let port = |slot, relay_port| {
+            port_for_slot(&RelayRoute {
+                relay: PeerAddr {
+                    ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    port: relay_port,
+                    transport: Transport::Tcp,
+                    key: None,
+                    relay_via: None,
+                },
+                slot: RelaySlotId(slot),
+            })
+        };
+        assert_eq!(port(0x1234_0000_0000_1b59, 7000), 7001);
+        assert_eq!(port(0x1234_0000_0000_1b59, 7001), 1);
+        assert_eq!(port(0x1234_0000_0000_0000, 7001), 1);
+        assert_eq!(port(0x1234_0000_0000_0000, 1), 2);
     }
 }
