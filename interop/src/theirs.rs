@@ -1,6 +1,7 @@
 //! Nodes of the published releases, which run in this process as the published programs run them: each with a runtime
 //! of its own, which ends with it.
 
+mod relaying;
 mod v0_3;
 mod v0_4;
 mod v0_6;
@@ -12,6 +13,8 @@ use scp2p_proto::id::{ContentId, NodeKey, ShareId};
 use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::wire::{PeerAddr, Profile};
+
+pub use relaying::{Held, Relaying};
 
 /// A release of the published crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl Setup {
 }
 
 /// A running node of a published release. What it says of a failure is its own text.
-pub trait Published: Send + Sync {
+pub trait Published: Relaying + Send + Sync {
     /// Its key.
     fn key(&self) -> NodeKey;
 

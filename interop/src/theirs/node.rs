@@ -17,6 +17,9 @@ use super::published;
 use crate::port::Reserved;
 use crate::theirs::{Item, Published, Session, Setup};
 
+#[path = "node_relay.rs"]
+mod relay;
+
 /// A node of this release, and the runtime that it runs on.
 pub struct Node {
     handle: published::NodeHandle,
@@ -132,7 +135,7 @@ impl Published for Node {
     }
 
     fn publish(&self, label: &str, files: &[PathBuf], base: Option<&Path>) -> ShareLink {
-        let provider = self.own_addr().expect("a publisher listens");
+        let provider = self.provides_at();
         self.runtime.block_on(async {
             let share = self.handle.ensure_publisher_identity(label).await;
             let share = share.expect("a key of a share");
@@ -261,7 +264,10 @@ fn to_published(addr: &PeerAddr) -> published::PeerAddr {
             Transport::Tcp => published::TransportProtocol::Tcp,
         },
         pubkey_hint: addr.key.map(|key| key.0),
-        relay_via: None,
+        relay_via: addr.relay_via.as_ref().map(|route| published::RelayRoute {
+            relay_addr: Box::new(to_published(&route.relay)),
+            slot_id: route.slot.0,
+        }),
     }
 }
 

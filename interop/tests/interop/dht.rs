@@ -11,13 +11,13 @@ use super::catalogs::{assert_downloads, publish, synced};
 use super::files::{Files, arg};
 
 /// A node of ours that starts from these.
-fn starting_from(peers: &[PeerAddr]) -> Node {
+pub fn starting_from(peers: &[PeerAddr]) -> Node {
     let peers: Vec<String> = peers.iter().map(PeerAddr::to_string).collect();
     Node::start(Settings::default().bootstrap(&peers))
 }
 
 /// That knows nobody to begin with.
-fn without_hints(link: &ShareLink) -> ShareLink {
+pub fn without_hints(link: &ShareLink) -> ShareLink {
     ShareLink {
         bootstrap: Vec::new(),
         ..link.clone()
@@ -25,7 +25,7 @@ fn without_hints(link: &ShareLink) -> ShareLink {
 }
 
 /// Waits until a published node has this revision.
-fn synced_there(theirs: &dyn Published, link: &ShareLink, seq: u64) {
+pub fn synced_there(theirs: &dyn Published, link: &ShareLink, seq: u64) {
     until("the revision", SOON, || {
         theirs.sync().expect("a sync");
         (theirs.revision(link.share()) == seq).then_some(())
