@@ -11,4 +11,5 @@ pub mod gate;
 pub mod ours;
 pub mod played;
 pub mod port;
+pub mod programs;
 pub mod theirs;
