@@ -61,10 +61,10 @@ impl Relaying for Node {
             let request = wire::Envelope::from_typed(1, 0, &register)?;
             let answer =
                 published::send_request_on_stream(&mut stream, request, ANSWER_TIME).await?;
-            match answer.decode_typed()? {
-                wire::WirePayload::RelayRegistered(registered) => Ok((stream, registered)),
-                other => anyhow::bail!("{other:?}"),
-            }
+            let wire::WirePayload::RelayRegistered(registered) = answer.decode_typed()? else {
+                anyhow::bail!("{answer:?}");
+            };
+            Ok((stream, registered))
         };
         let (mut stream, registered) = self.runtime.block_on(registering).map_err(text)?;
         let is_open = Arc::new(AtomicBool::new(true));

@@ -120,6 +120,25 @@ fn they_fetch_from_us_behind_their_relay(release: Release, transport: Transport)
     assert_eq!(listed.as_deref(), Ok(&["Things".to_owned()][..]));
 }
 
+rows!(they_list_our_shares_through_a_tunnel: a_quic V0_3 Quic, b_quic V0_4 Quic, c_quic V0_6 Quic);
+/// Who dials over QUIC has a port there, so for a download there would be another way.
+fn they_list_our_shares_through_a_tunnel(release: Release, transport: Transport) {
+    let relay = release.start(Setup::listening(transport));
+    let seeds = [relay.addr(transport)];
+    let files = some_files();
+    let node = Node::start(ours::only(transport).bootstrap(&[seeds[0].to_string()]));
+    let link = publish_for_all(&node, &files);
+    let client = release.start(Setup::default().seeds(seeds));
+    client.subscribe(&link);
+    synced_there(&*client, &link, 1);
+    let content = client.items(link.share())[0].content;
+    let way = until("a provider behind the relay", SOON, || {
+        relayed(&*client, content).pop()
+    });
+    let listed = client.public_shares(&way);
+    assert_eq!(listed.as_deref(), Ok(&["Things".to_owned()][..]));
+}
+
 rows!(both_fetch_from_them_behind_our_relay);
 fn both_fetch_from_them_behind_our_relay(release: Release, transport: Transport) {
     let relay = relaying(ours::only(transport));
