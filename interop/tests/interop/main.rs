@@ -27,6 +27,7 @@ mod catalogs;
 mod dht;
 mod files;
 mod handshake;
+mod hostile;
 mod programs;
 mod relays;
 mod serving;
