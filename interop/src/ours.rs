@@ -40,9 +40,12 @@ fn build() -> PathBuf {
             cargo.env_remove(&name);
         }
     }
+    // What is measured is built as it is released.
+    let profile = (!cfg!(debug_assertions)).then_some("--release");
     let built = cargo
         .args(["build", "--package", "scp2p-bin", "--manifest-path"])
         .arg(workspace)
+        .args(profile)
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()

@@ -57,6 +57,8 @@ pub struct Setup {
     pub listens: Vec<Transport>,
     /// The peers it starts from, which it stores to and looks things up at.
     pub seeds: Vec<PeerAddr>,
+    /// It answers and asks as much as comes, where the release lets that be set.
+    pub unlimited: bool,
 }
 
 impl Setup {
@@ -64,7 +66,7 @@ impl Setup {
     pub fn listening(transport: Transport) -> Setup {
         Setup {
             listens: vec![transport],
-            seeds: Vec::new(),
+            ..Setup::default()
         }
     }
 
@@ -72,6 +74,14 @@ impl Setup {
     pub fn seeds(self, seeds: impl Into<Vec<PeerAddr>>) -> Setup {
         Setup {
             seeds: seeds.into(),
+            ..self
+        }
+    }
+
+    /// With no limits of how much it answers and asks.
+    pub fn without_limits(self) -> Setup {
+        Setup {
+            unlimited: true,
             ..self
         }
     }

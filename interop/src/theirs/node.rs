@@ -26,6 +26,7 @@ pub struct Node {
     dialler: Dialler,
     seeds: Vec<published::PeerAddr>,
     listening: Vec<PeerAddr>,
+    policy: published::FetchPolicy,
     runtime: Runtime,
     // A listener for TLS does not tell which port it got.
     tls_port: Option<Reserved>,
@@ -59,9 +60,13 @@ impl Node {
             dialler,
             seeds,
             listening: Vec::new(),
+            policy: published::FetchPolicy::default(),
             runtime,
             tls_port: None,
         };
+        if setup.unlimited {
+            node.lift_limits();
+        }
         for transport in &setup.listens {
             match transport {
                 Transport::Quic => node.listen_quic(),
@@ -69,6 +74,18 @@ impl Node {
             }
         }
         node
+    }
+
+    fn lift_limits(&mut self) {
+        let limits = published::AbuseLimits {
+            max_total_requests_per_window: u32::MAX,
+            max_fetch_requests_per_window: u32::MAX,
+            max_chunk_requests_per_window: u32::MAX,
+            ..published::AbuseLimits::default()
+        };
+        let set = self.runtime.block_on(self.handle.set_abuse_limits(limits));
+        set.expect("limits in memory");
+        self.policy.max_chunks_per_peer = usize::MAX;
     }
 
     fn listen_quic(&mut self) {
@@ -200,14 +217,13 @@ impl Published for Node {
     }
 
     fn download(&self, content: ContentId, to: &Path) -> Result<(), String> {
-        let policy = published::FetchPolicy::default();
         let to = to.to_str().expect("UTF-8");
         let download = self.handle.download_from_peers(
             &self.dialler,
             &self.seeds,
             content.0,
             to,
-            &policy,
+            &self.policy,
             self.own_addr(),
             None,
         );
