@@ -1,8 +1,10 @@
 //! The task of one link: TLS records between a socket and two channels.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -300,7 +302,7 @@ impl LinkTask {
                         Poll::Ready(Ok(())) => Ok(true),
                         Poll::Ready(Err(_)) => Err(LinkError::Lost),
                         Poll::Pending => {
-                            self.input = Input::default();
+                            mem::take(&mut self.input).put_back();
                             Ok(false)
                         }
                     };
@@ -367,6 +369,12 @@ impl LinkTask {
     }
 }
 
+thread_local! {
+    /// A buffer that no link of this thread reads into now: one for each link would be much memory, and a new one for
+    /// each read is as much work as the read.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Bytes from the socket that TLS has not taken. TLS asks for few at a time, which would
 /// be a system call each.
 #[derive(Default)]
@@ -382,10 +390,18 @@ impl Input {
     }
 
     fn fill(&mut self, mut socket: &TcpStream) -> io::Result<()> {
-        self.buffer.resize(SOCKET_READ, 0);
+        if self.buffer.is_empty() {
+            self.buffer = SPARE.take();
+            self.buffer.resize(SOCKET_READ, 0);
+        }
         (self.start, self.end) = (0, 0);
         self.end = socket.read(&mut self.buffer)?;
         Ok(())
+    }
+
+    /// Leaves the buffer to the next link that reads.
+    fn put_back(self) {
+        SPARE.set(self.buffer);
     }
 }
 
