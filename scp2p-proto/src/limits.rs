@@ -6,21 +6,24 @@ use crate::record::RendezvousSlot;
 
 /// Handshake frames, by SPECIFICATION §2.
 pub const HANDSHAKE_FRAME_MAX: u32 = 65_536;
-/// A sealed record of a circuit, by SPECIFICATION §11: enough that its envelope is nothing beside it, little enough that
-/// one circuit does not keep others waiting.
-pub const RECORD_MAX: usize = 65_536;
+/// A sealed record of a circuit, by SPECIFICATION §11: enough that its envelope is nothing beside it and that four carry a
+/// chunk with its head, little enough that one circuit does not keep others waiting.
+pub const RECORD_MAX: usize = 66 << 10;
 /// What may be sent on a circuit before anything was granted, by SPECIFICATION §11: more than a handshake takes.
 pub const CIRCUIT_CREDIT_FIRST: u64 = 16_384;
-/// What a relay holds of a circuit in one direction at most: four records, so that one is on its way while others wait.
-pub const CIRCUIT_WINDOW: u64 = 4 * RECORD_MAX as u64;
+/// What a relay holds of a circuit in one direction at most: as much as 5 MiB a second has under way in 100 ms.
+pub const CIRCUIT_WINDOW: u64 = 512 << 10;
+/// Credit of a circuit is told when it is so much: seldom, as each time wakes the other end, yet with enough of the window
+/// left to go on sending.
+pub const CREDIT_STEP: u64 = CIRCUIT_WINDOW / 4;
 /// What a piece of data on a circuit counts more than it has bytes, by SPECIFICATION §11: else many small ones would take
 /// more memory than they count.
 pub const CIRCUIT_COST: u64 = 256;
 /// Frames of circuits that are not there, of one session, at once and a second afterwards, by SPECIFICATION §11: what can be
-/// under way on 16 circuits when they end, and on one each second.
+/// under way on 16 circuits when they end, and on one each second, if a frame has 256 bytes.
 pub const STRAYS_BURST: u32 = 16 * STRAYS_PER_SECOND;
 /// See [`STRAYS_BURST`].
-pub const STRAYS_PER_SECOND: u32 = (CIRCUIT_WINDOW / CIRCUIT_COST) as u32;
+pub const STRAYS_PER_SECOND: u32 = (CIRCUIT_WINDOW / (CIRCUIT_COST + 256)) as u32;
 /// Circuits that end here, of one relay.
 pub const CIRCUITS_OF_RELAY_MAX: usize = 64;
 /// How much the end of a circuit queues of its own before it waits: as much as a relay holds.

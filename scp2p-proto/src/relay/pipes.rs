@@ -15,7 +15,8 @@ use crate::cx::Cx;
 use crate::id::{CircuitId, LinkId};
 use crate::io::{CloseCode, Lane, LinkError, LinkEvent};
 use crate::limits::{
-    CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, RECORD_MAX, STRAYS_BURST, STRAYS_PER_SECOND,
+    CIRCUIT_COST, CIRCUIT_CREDIT_FIRST, CIRCUIT_WINDOW, CREDIT_STEP, RECORD_MAX, STRAYS_BURST,
+    STRAYS_PER_SECOND,
 };
 use crate::time::Time;
 use crate::timers::Timers;
@@ -25,6 +26,8 @@ use crate::wish::{Conduct, Wish};
 
 /// Data that is shorter is copied before it waits, so that little of it does not hold much of what was read with it.
 const COPIED_BELOW: usize = RECORD_MAX / 4;
+/// Who has too little credit for a record is told of more, whatever is held back meanwhile.
+const _: () = assert!(CIRCUIT_WINDOW >= CREDIT_STEP + RECORD_MAX as u64 + CIRCUIT_COST);
 
 /// A circuit on the session of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -448,7 +451,7 @@ impl Pipes {
             broken.unless(!is_passing || waiting <= CIRCUIT_WINDOW, || {
                 format!("{waiting} bytes wait on {at:?}")
             });
-            broken.unless(pipe.untold < RECORD_MAX as u64, || {
+            broken.unless(pipe.untold < CREDIT_STEP, || {
                 format!(
                     "{} bytes more may be sent on {at:?}, and nobody is told",
                     pipe.untold
@@ -505,7 +508,7 @@ impl Pipe {
 
     /// Tells what was granted when it is worth a frame, and counts it as granted.
     fn tell(&mut self, at: At, cx: &mut Cx<'_>) {
-        if self.untold < RECORD_MAX as u64 {
+        if self.untold < CREDIT_STEP {
             return;
         }
         let bytes = u32::try_from(self.untold).unwrap_or(u32::MAX);
