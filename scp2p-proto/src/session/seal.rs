@@ -138,6 +138,7 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::hex;
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -190,6 +191,24 @@ mod tests {
             changed[at] ^= 1 << bit;
             prop_assert_eq!(other.open(changed.into()), Err(Forged));
         }
+    }
+
+    /// What other implementations of RFC 8439 make of the same bytes: a short record, and the longest one, for which the
+    /// processor's widest instructions are used.
+    #[test]
+    fn records_are_those_of_the_standard() {
+        let (mut one, _) = ends();
+        let short = one.seal(&frame(4, 20)).remove(0);
+        assert_eq!(
+            hex(&short),
+            "e2612cad83bf3fdd9dedae3efdaf6e5f2d1a03930cee2282de24a5c2720727c52dcf4dfcd9b1c7fe"
+        );
+        let longest = one.seal(&frame(4, RECORD_MAX - TAG_LEN - 4)).remove(0);
+        assert_eq!(longest.len(), RECORD_MAX);
+        assert_eq!(
+            blake3::hash(&longest).to_hex().as_str(),
+            "9b959877fb8c854c555fb68f8b51ef74bff181e755fc57ec80886b5b9fb8e58e"
+        );
     }
 
     #[test]
