@@ -1,7 +1,7 @@
 //! The published programs as they are installed.
 
 use scp2p_interop::ours::{self, Node, Settings, text, until};
-use scp2p_interop::programs::{Relay, Shell};
+use scp2p_interop::programs::{Relay, Shell, installed};
 use scp2p_interop::theirs::Release;
 use scp2p_proto::io::Transport;
 
@@ -9,6 +9,7 @@ use super::SOON;
 use super::catalogs::{publish, synced};
 use super::dht::{starting_from, without_hints};
 use super::files::{Files, arg};
+use super::network;
 use super::relays::assert_they_fetch_from_us_behind;
 
 /// The published relay of a release.
@@ -89,6 +90,16 @@ fn three_of_ours_meet_at_their_relay(release: Release, transport: Transport) {
 
 rows!(their_interactive_client_follows_us: c_tcp V0_6 Tcp);
 fn their_interactive_client_follows_us(_release: Release, transport: Transport) {
+    installed("scp2p-cli", CLIENT);
+    let test = "programs::their_interactive_client_follows_us::c_tcp";
+    network::run_alone(test, || their_interactive_client_follows(transport));
+}
+
+/// The release of the interactive client.
+const CLIENT: &str = "0.6.0";
+
+/// It listens on all addresses.
+fn their_interactive_client_follows(transport: Transport) {
     const MENU: &str = "What would you like to do?";
     let node = Node::start(ours::only(transport));
     let files = Files::new(&[("a file", 600_000), ("another", 7)]);
@@ -96,7 +107,7 @@ fn their_interactive_client_follows_us(_release: Release, transport: Transport) 
     let share = link.share().to_string();
     let out = node.folder("out");
 
-    let mut shell = Shell::start("0.6.0", &ours::addr(&node, transport));
+    let mut shell = Shell::start(CLIENT, &ours::addr(&node, transport));
     shell.answer(MENU, "Subscriptions");
     shell.answer("Subscriptions:", "Subscribe");
     shell.answer("Share ID (64 hex chars):", &share);
