@@ -1,18 +1,23 @@
-//! A way to a peer that counts who dials through it and can be cut.
+//! A way to a peer that counts who dials through it, can be cut, and can go dark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use std::time::Duration;
+
 use scp2p_proto::io::Transport;
 use scp2p_proto::wire::PeerAddr;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// The longest datagram.
 const DATAGRAM_MAX: usize = 65_536;
+/// How often it is looked whether a gate is dark still.
+const DARK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Forwards what is sent to a port of its own to a peer and back.
 pub struct Gate {
@@ -29,6 +34,16 @@ struct Counts {
     open: Vec<AbortHandle>,
     /// Names that clients gave to their QUIC connections so far.
     names: BTreeSet<Vec<u8>>,
+    /// Bytes from the peer so far.
+    carried: u64,
+    /// It is dark once so many bytes came from the peer.
+    dark_at: Option<u64>,
+}
+
+impl Counts {
+    fn is_dark(&self) -> bool {
+        self.dark_at.is_some_and(|at| self.carried >= at)
+    }
 }
 
 impl Gate {
@@ -84,20 +99,75 @@ impl Gate {
         let mut counts = self.counts.lock().expect("no panic");
         counts.open.drain(..).for_each(|open| open.abort());
     }
+
+    /// Carries so many bytes more from the peer, and nothing to or from it then, while connections stay as they are.
+    pub fn go_dark_after(&self, bytes: u64) {
+        let mut counts = self.counts.lock().expect("no panic");
+        counts.dark_at = Some(counts.carried + bytes);
+    }
+
+    /// Whether nothing is carried.
+    pub fn is_dark(&self) -> bool {
+        is_dark(&self.counts)
+    }
+
+    /// Carries all again. Datagrams that came meanwhile are lost.
+    pub fn light(&self) {
+        self.counts.lock().expect("no panic").dark_at = None;
+    }
+}
+
+fn is_dark(counts: &Mutex<Counts>) -> bool {
+    counts.lock().expect("no panic").is_dark()
 }
 
 async fn forward_connections(listener: TcpListener, to: SocketAddr, counts: Arc<Mutex<Counts>>) {
     while let Ok((mut client, _)) = listener.accept().await {
+        let counting = counts.clone();
         let forwarding = tokio::spawn(async move {
-            if let Ok(mut peer) = TcpStream::connect(to).await {
-                // It ends as the connections do.
-                let _ = copy_bidirectional(&mut client, &mut peer).await;
-            }
+            let Ok(mut peer) = TcpStream::connect(to).await else {
+                return;
+            };
+            let ((from_client, to_client), (from_peer, to_peer)) = (client.split(), peer.split());
+            tokio::join!(
+                forward_bytes(from_client, to_peer, &counting, |_, _| {}),
+                forward_bytes(from_peer, to_client, &counting, carry),
+            );
         });
         let mut counts = counts.lock().expect("no panic");
         counts.connections += 1;
         counts.open.push(forwarding.abort_handle());
     }
+}
+
+/// Counts what came from the peer.
+fn carry(counts: &mut Counts, len: usize) {
+    counts.carried += len as u64;
+}
+
+/// It ends as the connections do.
+async fn forward_bytes(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counts: &Mutex<Counts>,
+    count: fn(&mut Counts, usize),
+) {
+    let mut buffer = vec![0; DATAGRAM_MAX];
+    loop {
+        let len = from.read(&mut buffer).await.unwrap_or(0);
+        while is_dark(counts) {
+            sleep(DARK_PAUSE).await;
+        }
+        if len == 0 {
+            break;
+        }
+        count(&mut counts.lock().expect("no panic"), len);
+        if to.write_all(&buffer[..len]).await.is_err() {
+            return;
+        }
+    }
+    // It fails only if nobody is there to be told.
+    let _ = to.shutdown().await;
 }
 
 async fn forward_datagrams(socket: Arc<UdpSocket>, to: SocketAddr, counts: Arc<Mutex<Counts>>) {
@@ -114,19 +184,34 @@ async fn forward_datagrams(socket: Arc<UdpSocket>, to: SocketAddr, counts: Arc<M
             None => {
                 let way = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
                 let way = Arc::new(way.expect("a port"));
-                tokio::spawn(answer(way.clone(), socket.clone(), client));
+                let answering = answer(way.clone(), socket.clone(), client, counts.clone());
+                tokio::spawn(answering);
                 ways.insert(client, way.clone());
                 way
             }
         };
-        // What is lost is sent again.
-        let _ = way.send_to(datagram, to).await;
+        if !is_dark(&counts) {
+            // What is lost is sent again.
+            let _ = way.send_to(datagram, to).await;
+        }
     }
 }
 
-async fn answer(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+async fn answer(
+    way: Arc<UdpSocket>,
+    socket: Arc<UdpSocket>,
+    client: SocketAddr,
+    counts: Arc<Mutex<Counts>>,
+) {
     let mut buffer = vec![0; DATAGRAM_MAX];
     while let Ok(len) = way.recv(&mut buffer).await {
+        {
+            let mut counts = counts.lock().expect("no panic");
+            if counts.is_dark() {
+                continue;
+            }
+            carry(&mut counts, len);
+        }
         let _ = socket.send_to(&buffer[..len], client).await;
     }
 }

@@ -1,7 +1,8 @@
 //! The published programs, which are installed once and kept in the build folder.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -71,49 +72,79 @@ fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// The published relay. It listens for TLS alone, since it does not tell which port it got for QUIC.
+/// The published relay, which listens over one transport.
 pub struct Relay {
-    port: Reserved,
+    addr: PeerAddr,
     _program: Running,
+    _port: Option<Reserved>,
     _data: TempDir,
 }
 
 impl Relay {
     /// Starts one of this version.
-    pub fn start(version: &str) -> Relay {
+    pub fn start(version: &str, transport: Transport) -> Relay {
         let program = installed("scp2p-relay", version);
-        let port = Reserved::new();
+        let port = (transport == Transport::Tcp).then(Reserved::new);
         let data = tempfile::tempdir().expect("a temporary folder");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (quic, tcp) = match &port {
+            Some(port) => (String::new(), port.addr().to_string()),
+            None => (any.to_string(), String::new()),
+        };
         let running = command(program)
-            .args(["--bind-quic", "", "--log-level", "warn"])
-            .args(["--bind-tcp", &port.addr().to_string()])
+            .args(["--log-level", "warn"])
+            .args(["--bind-quic", &quic, "--bind-tcp", &tcp])
             .arg("--data-dir")
             .arg(data.path())
             .stdin(Stdio::null())
             .spawn()
             .expect("the relay starts");
-        let relay = Relay {
-            port,
-            _program: Running(running),
-            _data: data,
-        };
-        until("a listener", SOON, || {
-            TcpStream::connect(relay.port.addr()).ok()
+        let running = Running(running);
+        let at = until("a listener", SOON, || match &port {
+            Some(port) => TcpStream::connect(port.addr()).ok().map(|_| port.addr()),
+            None => udp_port(running.0.id()),
         });
-        relay
-    }
-
-    /// Where it listens. It does not tell its key to who starts it.
-    pub fn addr(&self) -> PeerAddr {
-        let at = self.port.addr();
-        PeerAddr {
-            ip: at.ip(),
-            port: at.port(),
-            transport: Transport::Tcp,
-            key: None,
-            relay_via: None,
+        Relay {
+            addr: PeerAddr {
+                ip: at.ip(),
+                port: at.port(),
+                transport,
+                // It does not tell it to who starts it.
+                key: None,
+                relay_via: None,
+            },
+            _program: running,
+            _port: port,
+            _data: data,
         }
     }
+
+    /// Where it listens.
+    pub fn addr(&self) -> PeerAddr {
+        self.addr.clone()
+    }
+}
+
+/// The UDP port on loopback that a process has, which it does not tell.
+fn udp_port(pid: u32) -> Option<SocketAddr> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let targets = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let sockets: Vec<String> = targets
+        .filter_map(|target| {
+            let inode = target.to_str()?.strip_prefix("socket:[")?;
+            Some(inode.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let table = fs::read_to_string("/proc/net/udp").ok()?;
+    table.lines().skip(1).find_map(|line| {
+        // Of a socket the second field is where it is bound, in hexadecimal, and the tenth its inode.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (bound, inode) = (fields.get(1)?, fields.get(9)?);
+        let (_, port) = bound.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let is_its = sockets.iter().any(|socket| socket == inode);
+        is_its.then_some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    })
 }
 
 /// The published interactive client, at a terminal of its own.

@@ -7,9 +7,10 @@ mod v0_4;
 mod v0_6;
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use scp2p_proto::id::{ContentId, NodeKey, ShareId};
+use scp2p_proto::id::{ContentId, NodeKey, ShareId, ShareKey};
 use scp2p_proto::io::Transport;
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::wire::{PeerAddr, Profile};
@@ -57,6 +58,8 @@ pub struct Setup {
     pub listens: Vec<Transport>,
     /// The peers it starts from, which it stores to and looks things up at.
     pub seeds: Vec<PeerAddr>,
+    /// Where it cannot dial, as if its network did not let it.
+    pub walls: Vec<SocketAddr>,
     /// It answers and asks as much as comes, where the release lets that be set.
     pub unlimited: bool,
 }
@@ -78,6 +81,12 @@ impl Setup {
         }
     }
 
+    /// That cannot dial this peer.
+    pub fn walled_off(mut self, peer: &PeerAddr) -> Setup {
+        self.walls.push(SocketAddr::new(peer.ip, peer.port));
+        self
+    }
+
     /// With no limits of how much it answers and asks.
     pub fn without_limits(self) -> Setup {
         Setup {
@@ -94,6 +103,12 @@ pub trait Published: Relaying + Send + Sync {
 
     /// Where it listens over this transport, its key included.
     fn addr(&self, transport: Transport) -> PeerAddr;
+
+    /// Tells others this address instead of its own from now on.
+    fn tell_addr(&mut self, addr: PeerAddr);
+
+    /// Joins a community of this key, and is announced as a member where it stores what it holds, if the release does that.
+    fn join(&self, community: ShareKey);
 
     /// Dials a peer, insisting on the key in the address if there is one.
     fn dial(&self, peer: &PeerAddr) -> Result<Session, String>;

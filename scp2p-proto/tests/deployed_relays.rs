@@ -420,6 +420,63 @@ fn requests_of_one_session_and_of_one_address_are_bounded() {
     );
 }
 
+/// One is asked of the owner and 32 wait, from however many they come.
+#[test]
+fn of_34_requests_at_a_slot_the_last_is_refused_and_all_others_are_answered() {
+    let mut scene = scene();
+    let (owner, slot) = (scene.owner, scene.slot);
+    scene.world.deployed(owner).held = Some(Vec::new());
+    let four = vec![chunk(slot, 1, 1); 4];
+    scene.ask(&four);
+    let others: Vec<_> = (0..7).map(|_| scene.other()).collect();
+    for (other, link) in &others {
+        scene.world.ask_on(*other, *link, &four);
+    }
+    scene.world.pass(Duration::from_secs(1));
+    let (last, link) = scene.other();
+    let two = vec![chunk(slot, 1, 1); 2];
+    let answers = |scene: &mut Scene, of: usize| {
+        let answers = scene.world.deployed(of).answers.values();
+        answers.cloned().collect::<Vec<_>>()
+    };
+    scene.world.ask_on(last, link, &two);
+    scene.world.pass(Duration::from_secs(1));
+    let full = format!("rate limit: too many requests for relay slot {}", slot.0);
+    assert_eq!(answers(&mut scene, last), [refused(&full)]);
+    assert_eq!(scene.reached(), 1);
+    scene.world.release(owner);
+    scene.world.pass(Duration::from_secs(20));
+    for (other, _) in others {
+        let answers = answers(&mut scene, other);
+        assert_eq!(answers.len(), 4);
+        assert!(answers.iter().all(|it| is_chunk(it, 1, 1)), "{answers:?}");
+    }
+    assert!(scene.answers().iter().all(|it| is_chunk(it, 1, 1)));
+    assert!(
+        answers(&mut scene, last)
+            .iter()
+            .any(|it| is_chunk(it, 1, 1))
+    );
+}
+
+#[test]
+fn a_slot_without_a_tunnel_that_is_not_renewed_is_forgotten() {
+    let mut scene = scene();
+    let (owner, relay) = (scene.owner, scene.relay);
+    let link = scene.world.session_from(owner, relay);
+    let registered = scene.world.asked_on(owner, link, &[register(None, false)]);
+    let slot = slot_of(&registered[0]);
+    let asked = [chunk(slot, 0, 1), Request::RelayConnect(slot)];
+    let none = format!("relay slot {} has no tunnel", slot.0);
+    assert_eq!(scene.asked(&asked), [refused(&none), Ok(Answer::Ack)]);
+    scene.world.pass(Duration::from_secs(601));
+    let not_found = refused("relay slot not found");
+    assert_eq!(scene.asked(&asked), [not_found.clone(), not_found.clone()]);
+    let again = [register(Some(slot), false)];
+    let again = scene.world.asked_on(owner, link, &again);
+    assert_eq!(again, [not_found]);
+}
+
 impl Scene {
     fn limit(&mut self, change: impl FnOnce(&mut RelayLimits)) {
         let mut limits = RelayLimits {

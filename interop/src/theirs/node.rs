@@ -26,6 +26,7 @@ pub struct Node {
     dialler: Dialler,
     seeds: Vec<published::PeerAddr>,
     listening: Vec<PeerAddr>,
+    told_addr: Option<PeerAddr>,
     policy: published::FetchPolicy,
     runtime: Runtime,
     // A listener for TLS does not tell which port it got.
@@ -54,12 +55,14 @@ impl Node {
         let dialler = Dialler {
             key: key.expect("a key in memory"),
             capabilities,
+            walls: setup.walls.clone(),
         };
         let mut node = Node {
             handle,
             dialler,
             seeds,
             listening: Vec::new(),
+            told_addr: None,
             policy: published::FetchPolicy::default(),
             runtime,
             tls_port: None,
@@ -93,7 +96,9 @@ impl Node {
         let server = published::start_quic_server(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .expect("a port");
         self.listens(Transport::Quic, server.local_addr().expect("it is bound"));
-        let Dialler { key, capabilities } = self.dialler.clone();
+        let Dialler {
+            key, capabilities, ..
+        } = self.dialler.clone();
         self.handle
             .clone()
             .start_quic_dht_service(server, key, capabilities);
@@ -103,7 +108,9 @@ impl Node {
         let _entered = self.runtime.enter();
         let at = self.tls_port.get_or_insert_default().addr();
         let tls = published::build_tls_server_handle().expect("a certificate");
-        let Dialler { key, capabilities } = self.dialler.clone();
+        let Dialler {
+            key, capabilities, ..
+        } = self.dialler.clone();
         let handle = self.handle.clone();
         handle.start_tls_dht_service(at, key, capabilities, Arc::new(tls));
         while std::net::TcpStream::connect(at).is_err() {
@@ -122,9 +129,10 @@ impl Node {
         });
     }
 
-    /// Where it says it can be reached: its first address, without its key, as published programs do.
+    /// Where it says it can be reached: its first address if it was told no other, without its key, as published programs do.
     fn own_addr(&self) -> Option<published::PeerAddr> {
-        let mut addr = to_published(self.listening.first()?);
+        let told = self.told_addr.as_ref().or(self.listening.first());
+        let mut addr = to_published(told?);
         addr.pubkey_hint = None;
         Some(addr)
     }
@@ -139,6 +147,16 @@ impl Published for Node {
         let mut listening = self.listening.iter();
         let found = listening.find(|addr| addr.transport == transport);
         found.expect("it listens over that").clone()
+    }
+
+    fn tell_addr(&mut self, addr: PeerAddr) {
+        self.told_addr = Some(addr);
+    }
+
+    fn join(&self, community: ShareKey) {
+        let id = published::ShareId(community.share_id().0);
+        let joined = self.handle.join_community(id, community.0);
+        self.runtime.block_on(joined).expect("the id is the key's");
     }
 
     fn dial(&self, peer: &PeerAddr) -> Result<Session, String> {
@@ -236,6 +254,7 @@ impl Published for Node {
 struct Dialler {
     key: SigningKey,
     capabilities: published::Capabilities,
+    walls: Vec<SocketAddr>,
 }
 
 impl Dialler {
@@ -244,6 +263,7 @@ impl Dialler {
         peer: &published::PeerAddr,
     ) -> anyhow::Result<(published::AuthenticatedSession, published::BoxedStream)> {
         let at = SocketAddr::new(peer.ip, peer.port);
+        anyhow::ensure!(!self.walls.contains(&at), "nothing gets to {at} from here");
         let capabilities = self.capabilities.clone();
         let (key, expected) = (&self.key, peer.pubkey_hint);
         match peer.transport {

@@ -1,15 +1,18 @@
 //! What brings published nodes to a stop: we do not do it to them, and it does nothing to us.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use scp2p_interop::ours::{self, Node, Settings, text, until};
 use scp2p_interop::played::peer::{Peer, now, random};
 use scp2p_interop::theirs::{Published, Release, Setup};
-use scp2p_proto::id::{ManifestId, ShareId};
+use scp2p_proto::id::{ManifestId, ShareId, ShareKey};
 use scp2p_proto::io::Transport;
 use scp2p_proto::keys::Keys;
 use scp2p_proto::record::{ShareHead, ShareLink, head_key};
-use scp2p_proto::wire::{Answer, PeerAddr, Request, StoreRecord};
+use scp2p_proto::wire::{Answer, Envelope, PeerAddr, Request, StoreRecord};
 use socket2::{Domain, Socket, Type};
 
 use super::SOON;
@@ -27,6 +30,25 @@ fn silent_connections(to: SocketAddr) -> Vec<TcpStream> {
         TcpStream::from(socket)
     };
     (1..=40).map(|host| connect(from(host))).collect()
+}
+
+rows!(a_silent_connection_holds_up_a_listener_of_theirs over tcp);
+/// It waits for each that it accepted before it accepts another.
+fn a_silent_connection_holds_up_a_listener_of_theirs(release: Release, transport: Transport) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let theirs = release.start(Setup::listening(transport));
+    let at = theirs.addr(transport);
+    let client = release.start(Setup::default());
+    client.dial(&at).expect("a session");
+    let silent = TcpStream::connect(SocketAddr::new(at.ip, at.port)).expect("it listens");
+    thread::scope(|scope| {
+        let (tell, told) = channel();
+        scope.spawn(move || tell.send(client.dial(&at)));
+        assert!(told.recv_timeout(PATIENCE).is_err(), "it is held up");
+        drop(silent);
+        let dialled = told.recv_timeout(SOON).expect("it is let in");
+        assert_eq!(dialled.expect("a session").with, theirs.key());
+    });
 }
 
 rows!(silent_connections_to_us_hold_up_nobody over tcp);
@@ -150,11 +172,58 @@ fn a_hub_of_ours_keeps_no_spoiled_head_for_others(release: Release, transport: T
     }
 }
 
+/// Whether a session goes on after a question for none of the events of a community, which since 0.4 is a message of its
+/// own and before is none.
+fn goes_on_after_no_events(to: &PeerAddr, release: Release, community: ShareKey) -> bool {
+    let mut asking = played(to, release);
+    let mut payload = b"\xa2\x6ccommunity_id\x58\x20".to_vec();
+    payload.extend(community.share_id().0);
+    payload.extend(b"\x65limit\x00");
+    let question = Envelope {
+        kind: LIST_COMMUNITY_EVENTS,
+        req_id: 1,
+        flags: 0,
+        payload: payload.into(),
+    };
+    let frame = question.into_frame();
+    let sent = asking.send(&[&frame.head[..], &frame.body].concat());
+    sent.expect("it is there");
+    let peers = Request::PexRequest { max_peers: 8 };
+    // The first answer is that to what was sent before.
+    let _ = asking.ask(&peers);
+    asking.ask(&peers).is_ok()
+}
+
+/// The type of the message that asks for events of a community.
+const LIST_COMMUNITY_EVENTS: u16 = 416;
+
+rows!(a_question_for_no_events_stops_theirs_and_not_ours over tcp);
+/// As often as one address may have sessions at a published listener since 0.4, which takes those that crashed for open.
+fn a_question_for_no_events_stops_theirs_and_not_ours(release: Release, transport: Transport) {
+    const SESSIONS_OF_ADDRESS: usize = 8;
+    let is_stopped = release != Release::V0_3;
+    let community = ShareKey(Keys::from_seed(random()).public().0);
+    let hub = Node::start(ours::only(transport));
+    let their_hub = release.start(Setup::listening(transport));
+    let (ours, theirs) = (ours::addr(&hub, transport), their_hub.addr(transport));
+    for (at, is_stopped) in [(&ours, false), (&theirs, is_stopped)] {
+        let member = release.start(Setup::default().seeds([at.clone()]));
+        member.join(community);
+        // Whoever has no communities may refuse it.
+        let _ = member.republish();
+        for _ in 0..SESSIONS_OF_ADDRESS {
+            let goes_on = goes_on_after_no_events(at, release, community);
+            assert_eq!(goes_on, !is_stopped);
+        }
+        let client = release.start(Setup::default());
+        assert_eq!(client.public_shares(at).is_err(), is_stopped);
+    }
+}
+
 rows!(limits_of_zero_stop_nothing_of_ours over tcp);
 fn limits_of_zero_stop_nothing_of_ours(release: Release, transport: Transport) {
     let node = Node::start(ours::only(transport));
-    let at = ours::addr(&node, transport);
-    let mut asking = played(&at, release);
+    let theirs = release.start(Setup::listening(transport));
     let none = [
         (Request::PexRequest { max_peers: 0 }, Answer::Peers(vec![])),
         (
@@ -163,11 +232,14 @@ fn limits_of_zero_stop_nothing_of_ours(release: Release, transport: Transport) {
         ),
         (Request::ListRelays { max_count: 0 }, Answer::Relays(vec![])),
     ];
-    for (request, nothing) in none {
-        assert_eq!(asking.ask(&request).expect("an answer"), nothing);
+    for at in [ours::addr(&node, transport), theirs.addr(transport)] {
+        let mut asking = played(&at, release);
+        for (request, nothing) in &none {
+            assert_eq!(asking.ask(request).expect("an answer"), *nothing);
+        }
+        let answer = asking.ask(&Request::PexRequest { max_peers: 8 });
+        assert!(answer.is_ok(), "the session goes on");
+        let client = release.start(Setup::default());
+        client.dial(&at).expect("a session");
     }
-    let answer = asking.ask(&Request::PexRequest { max_peers: 8 });
-    assert!(answer.is_ok(), "the session goes on");
-    let theirs = release.start(Setup::default());
-    theirs.dial(&at).expect("a session");
 }

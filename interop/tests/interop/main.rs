@@ -28,6 +28,7 @@ mod dht;
 mod files;
 mod handshake;
 mod hostile;
+mod network;
 mod programs;
 mod relays;
 mod serving;

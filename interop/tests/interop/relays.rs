@@ -1,17 +1,20 @@
 //! Tunnels of the deployed releases, in which each of owner, relay and requester is one of theirs or of ours, and what
 //! relays announce.
 
-use std::thread::sleep;
+use std::net::SocketAddr;
+use std::thread::{self, sleep};
 use std::time::{Duration, SystemTime};
 
 use scp2p_interop::gate::Gate;
 use scp2p_interop::ours::{self, Node, Settings, text, until};
+use scp2p_interop::played::peer::{Peer, random};
 use scp2p_interop::theirs::{Published, Release, Setup};
-use scp2p_proto::id::{ContentId, RelaySlotId};
+use scp2p_proto::id::{ContentId, ManifestId, RelaySlotId, ShareKey};
 use scp2p_proto::io::Transport;
+use scp2p_proto::keys::Keys;
 use scp2p_proto::record::{RendezvousHour, RendezvousSlot, ShareLink};
 use scp2p_proto::time::UnixTime;
-use scp2p_proto::wire::PeerAddr;
+use scp2p_proto::wire::{Answer, PeerAddr, PublicShareSummary, RelayRegister, RelayRoute, Request};
 
 use super::SOON;
 use super::catalogs::{assert_downloads, synced};
@@ -107,35 +110,34 @@ fn follows_through(
     ways
 }
 
-rows!(they_fetch_from_us_behind_their_relay over tcp);
-fn they_fetch_from_us_behind_their_relay(release: Release, transport: Transport) {
-    let relay = release.start(Setup::listening(transport));
-    let at = relay.addr(transport);
-    let files = some_files();
-    let node = hidden(&at);
-    let link = publish_for_all(&node, &files);
-    let client = release.start(Setup::default().seeds([at.clone()]));
-    let ways = follows_through(&*client, &at, &without_hints(&link), &files);
-    let listed = client.public_shares(&ways[0]);
-    assert_eq!(listed.as_deref(), Ok(&["Things".to_owned()][..]));
+/// A node of ours that this client cannot dial and that starts from this peer, and how the client is started.
+fn walled(peer: &PeerAddr) -> (Node, Setup) {
+    let client = Setup::default().seeds([peer.clone()]);
+    match peer.transport {
+        Transport::Tcp => (hidden(peer), client),
+        // Who dials over QUIC has a port there.
+        Transport::Quic => {
+            let node = Node::start(ours::only(Transport::Quic).bootstrap(&[peer.to_string()]));
+            let port = ours::addr(&node, Transport::Quic);
+            (node, client.walled_off(&port))
+        }
+    }
 }
 
-rows!(they_list_our_shares_through_a_tunnel: a_quic V0_3 Quic, b_quic V0_4 Quic, c_quic V0_6 Quic);
-/// Who dials over QUIC has a port there, so for a download there would be another way.
-fn they_list_our_shares_through_a_tunnel(release: Release, transport: Transport) {
+rows!(they_fetch_from_us_behind_their_relay);
+fn they_fetch_from_us_behind_their_relay(release: Release, transport: Transport) {
     let relay = release.start(Setup::listening(transport));
-    let seeds = [relay.addr(transport)];
+    assert_they_fetch_from_us_behind(&relay.addr(transport), release);
+}
+
+/// A published client that cannot dial our node lists its shares and downloads through this published relay.
+pub fn assert_they_fetch_from_us_behind(relay: &PeerAddr, release: Release) {
     let files = some_files();
-    let node = Node::start(ours::only(transport).bootstrap(&[seeds[0].to_string()]));
+    let (node, client) = walled(relay);
     let link = publish_for_all(&node, &files);
-    let client = release.start(Setup::default().seeds(seeds));
-    client.subscribe(&link);
-    synced_there(&*client, &link, 1);
-    let content = client.items(link.share())[0].content;
-    let way = until("a provider behind the relay", SOON, || {
-        relayed(&*client, content).pop()
-    });
-    let listed = client.public_shares(&way);
+    let client = release.start(client);
+    let ways = follows_through(&*client, relay, &without_hints(&link), &files);
+    let listed = client.public_shares(&ways[0]);
     assert_eq!(listed.as_deref(), Ok(&["Things".to_owned()][..]));
 }
 
@@ -173,6 +175,96 @@ fn we_fetch(relay: &PeerAddr, link: &ShareLink, files: &Files) {
     let out = node.folder("out");
     node.cli(&["get", "Things", "-o", arg(&out)]);
     files.assert_all_in(&out);
+}
+
+rows!(a_silent_owner_holds_up_no_download_of_ours over tcp);
+/// A published relay answers nothing else on a session while it waits for an owner.
+fn a_silent_owner_holds_up_no_download_of_ours(release: Release, transport: Transport) {
+    let our_relay = relaying(ours::only(transport));
+    let their_relay = release.start(Setup::listening(transport));
+    let files = some_files();
+    for relay in [
+        ours::addr(&our_relay, transport),
+        their_relay.addr(transport),
+    ] {
+        let gate = Gate::to(&relay);
+        let (owner, link) = hidden_publisher(release, &gate.addr(), &files);
+        let other = release.start(Setup::listening(transport).seeds([relay.clone()]));
+        other.subscribe(&link);
+        synced_there(&*other, &link, 1);
+        let copies = tempfile::tempdir().expect("a temporary folder");
+        let items = other.items(link.share());
+        for item in &items {
+            let copy = copies.path().join(&item.path);
+            other.download(item.content, &copy).expect("a download");
+        }
+        other.republish().expect("it is stored");
+        let providers = other.providers(items[0].content);
+        assert_eq!(providers.len(), 2, "{providers:?}");
+        gate.go_dark_after(0);
+        we_fetch(&relay, &link, &files);
+        assert_eq!(owner.slots().len(), 1, "it knows of nothing");
+        gate.cut();
+    }
+}
+
+/// Shares of one with this title.
+fn listed(title: &str) -> Answer {
+    let key = ShareKey([7; 32]);
+    Answer::PublicShares(vec![PublicShareSummary {
+        share: key.share_id(),
+        key,
+        latest_seq: 1,
+        latest_manifest: ManifestId([7; 32]),
+        title: Some(title.to_owned()),
+        description: None,
+    }])
+}
+
+rows!(what_an_owner_sends_unasked_reaches_nobody_over_our_relay over tcp);
+/// A published relay takes it for the answer to what is asked next, and so one answer after the other for that to another
+/// question.
+fn what_an_owner_sends_unasked_reaches_nobody_over_our_relay(
+    release: Release,
+    transport: Transport,
+) {
+    let our_relay = relaying(ours::only(transport));
+    let their_relay = release.start(Setup::listening(transport));
+    let asks = |relay: &PeerAddr| {
+        let at = SocketAddr::new(relay.ip, relay.port);
+        let keys = Keys::from_seed(random());
+        let mut owner = Peer::dial_deployed(at, &keys, release.profile()).expect("a session");
+        let register = Request::RelayRegister(RelayRegister {
+            slot: None,
+            tunnel: true,
+        });
+        let Ok(Answer::RelayRegistered(registered)) = owner.ask(&register) else {
+            panic!("no tunnel")
+        };
+        let kind = Request::ListPublicShares { max_entries: 1 }.kind();
+        for req_id in 0..8 {
+            let unasked = listed("unasked").to_frame(kind, req_id);
+            let unasked = [&unasked.head[..], &unasked.body].concat();
+            owner.send(&unasked).expect("a tunnel");
+        }
+        // It ends as the relay does.
+        thread::spawn(move || owner.serve(|_| Some(listed("asked"))));
+        let way = PeerAddr {
+            key: None,
+            relay_via: Some(Box::new(RelayRoute {
+                relay: relay.clone(),
+                slot: registered.slot,
+            })),
+            ..relay.clone()
+        };
+        release.start(Setup::default()).public_shares(&way)
+    };
+    let right = Ok(vec!["asked".to_owned()]);
+    assert_eq!(asks(&ours::addr(&our_relay, transport)), right);
+    assert_ne!(asks(&their_relay.addr(transport)), right);
+    let (relay, files) = (ours::addr(&our_relay, transport), some_files());
+    let (_owner, link) = hidden_publisher(release, &relay, &files);
+    we_fetch(&relay, &link, &files);
 }
 
 rows!(we_take_a_new_slot_after_a_lost_tunnel over tcp);

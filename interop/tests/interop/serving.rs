@@ -4,8 +4,9 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use scp2p_interop::gate::Gate;
 use scp2p_interop::ours::{self, Counters, Node, Settings, text, until};
-use scp2p_interop::theirs::{Release, Setup};
+use scp2p_interop::theirs::{Published, Release, Setup};
 use scp2p_proto::io::Transport;
 
 use super::SOON;
@@ -63,6 +64,51 @@ fn two_of_theirs_and_one_of_ours_serve_one_download(release: Release, transport:
     assert_eq!(served, all, "{download}");
 }
 
+rows!(a_source_of_theirs_that_vanishes_is_done_without_and_dialled_again);
+/// Nothing tells that it is gone: no connection ends, and nothing arrives any more.
+fn a_source_of_theirs_that_vanishes_is_done_without_and_dialled_again(
+    release: Release,
+    transport: Transport,
+) {
+    let files = Files::new(&[("big", 48 << 20)]);
+    let mut vanishing = release.start(Setup::listening(transport));
+    let gate = Gate::to(&vanishing.addr(transport));
+    vanishing.tell_addr(gate.addr());
+    let link = vanishing.publish("Things", &files.paths(), None);
+    let staying = release.start(Setup::listening(transport).seeds([gate.addr()]));
+    staying.subscribe(&link);
+    staying.sync().expect("a sync");
+    let copies = tempfile::tempdir().expect("a temporary folder");
+    let item = &staying.items(link.share())[0];
+    let copy = copies.path().join("copy");
+    staying.download(item.content, &copy).expect("a download");
+
+    let peers = [gate.addr(), staying.addr(transport)].map(|addr| addr.to_string());
+    let node = Node::start(ours::only(transport).bootstrap(&peers));
+    let events = node.events();
+    node.cli(&["subscribe", &link.to_string()]);
+    synced(&node, 1);
+    let session =
+        |theirs: &dyn Published| until("a session", SOON, || ours::session(&node, theirs.key()));
+    session(&*vanishing);
+    session(&*staying);
+    gate.go_dark_after(4 << 20);
+    let out = node.folder("out");
+    node.cli(&["get", "Things", "-o", arg(&out), "--detach"]);
+    finished(&node, SOON);
+    assert!(gate.is_dark(), "it gave less than its share");
+    files.assert_all_in(&out);
+    let key = vanishing.key().to_string();
+    until("the end of the session", SOON, || {
+        let mut ended = events.of("peer_disconnected").into_iter();
+        ended.find(|event| event["peer"] == *key)
+    });
+    gate.light();
+    let again = session(&*vanishing);
+    let profile = format!("{:?}", release.profile());
+    assert_eq!(again["profile"], *profile);
+}
+
 /// How many files a node of ours has open.
 fn open_files(node: &Node) -> usize {
     let pid = node.cli(&["status"])["pid"].to_string();
@@ -111,11 +157,10 @@ const TWO_WINDOWS: usize = 300 << 20;
 /// They refuse more than 600 chunks in a minute, which is neither their fault nor the end.
 #[test]
 fn we_keep_to_the_budget_of_a_single_seeder_of_theirs() {
-    let sources = [
-        (Release::V0_3, Transport::Tcp),
-        (Release::V0_4, Transport::Quic),
-        (Release::V0_6, Transport::Tcp),
-    ];
+    let transports = [Transport::Quic, Transport::Tcp];
+    let sources = Release::ALL
+        .into_iter()
+        .flat_map(|release| transports.map(|transport| (release, transport)));
     let files = Files::new(&[("big", TWO_WINDOWS)]);
     let download = |release: Release, transport| {
         let theirs = release.start(Setup::listening(transport));
