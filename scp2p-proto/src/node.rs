@@ -403,7 +403,7 @@ impl Node {
             // What was asked over the lesser of two sessions is asked again over the other.
             if self.sessions.roster().is_callable(&key) {
                 self.send(call);
-            } else if parted && self.pending.wait(call) {
+            } else if parted && !self.is_upkeep(call) && self.pending.wait(call) {
                 // It was asked when both had just agreed that there is nothing to ask.
                 is_missed = true;
             } else if !planted::has(&self.config, Bug::LostCallsKept) {
@@ -426,6 +426,12 @@ impl Node {
         if is_missed {
             self.peers.connect(cx!(self), key);
         }
+    }
+
+    /// Whether a call only keeps up the session that it is on, or is to end it.
+    fn is_upkeep(&self, call: CallId) -> bool {
+        let call = self.pending.call(call);
+        call.is_some_and(|call| matches!(call.tag, Tag::Peers(_)))
     }
 
     /// Whether the session with a peer is kept although it is idle.
