@@ -26,6 +26,8 @@ pub const STRAYS_BURST: u32 = 16 * STRAYS_PER_SECOND;
 pub const STRAYS_PER_SECOND: u32 = (CIRCUIT_WINDOW / (CIRCUIT_COST + 256)) as u32;
 /// Circuits that end here, of one relay.
 pub const CIRCUITS_OF_RELAY_MAX: usize = 64;
+/// Idle circuits that a node ends at a time: who is needed depends on who else is there, so that it is seen in between.
+pub const CIRCUITS_PARTED_MAX: usize = 4;
 /// How much the end of a circuit queues of its own before it waits: as much as a relay holds.
 pub const CIRCUIT_ROOM: u32 = CIRCUIT_WINDOW as u32;
 /// Circuits that end here, of all relays together.

@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::id::{CommitId, LinkId, NodeKey, OpId};
 use crate::io::{Input, LinkEvent, Output};
 use crate::keys::Keys;
+use crate::limits::CIRCUITS_PARTED_MAX;
 use crate::outbox::Outbox;
 use crate::peers::Peers;
 use crate::pending::{Call, CallId, Pending};
@@ -403,7 +404,7 @@ impl Node {
             // What was asked over the lesser of two sessions is asked again over the other.
             if self.sessions.roster().is_callable(&key) {
                 self.send(call);
-            } else if parted && self.pending.wait(call) {
+            } else if parted && !self.is_upkeep(call) && self.pending.wait(call) {
                 // It was asked when both had just agreed that there is nothing to ask.
                 is_missed = true;
             } else if !planted::has(&self.config, Bug::LostCallsKept) {
@@ -428,6 +429,12 @@ impl Node {
         }
     }
 
+    /// Whether a call only keeps up the session that it is on, or is to end it.
+    fn is_upkeep(&self, call: CallId) -> bool {
+        let call = self.pending.call(call);
+        call.is_some_and(|call| matches!(call.tag, Tag::Peers(_)))
+    }
+
     /// Whether the session with a peer is kept although it is idle.
     fn needs(&self, peer: &NodeKey) -> bool {
         self.peers.needs(peer)
@@ -437,11 +444,15 @@ impl Node {
             || self.relay.needs(peer, self.sessions.roster())
     }
 
-    /// Sessions end that nobody has a use for, those with contacts of the DHT last.
-    fn part(&mut self, mut idle: Vec<NodeKey>, most: usize) {
+    /// Sessions end that nobody has a use for, those with contacts of the DHT last. Who is needed depends on who else
+    /// is there, so few circuits end at a time.
+    fn part(&mut self, mut circuits: Vec<NodeKey>, mut idle: Vec<NodeKey>, too_many: usize) {
+        circuits.retain(|peer| !self.needs(peer));
+        circuits.truncate(CIRCUITS_PARTED_MAX);
         idle.retain(|peer| !self.needs(peer));
         idle.sort_by_cached_key(|peer| self.dht.knows(peer));
-        for peer in idle.into_iter().take(most) {
+        idle.truncate(too_many.saturating_sub(circuits.len()));
+        for peer in circuits.into_iter().chain(idle) {
             self.peers.part(cx!(self), peer);
         }
     }
@@ -551,7 +562,11 @@ impl Node {
             Wish::Hints(hints) => self.peers.add_hints(cx, hints),
             Wish::Judge(peer, conduct) => self.peers.judge(cx, peer, conduct),
             Wish::Contact(contact) => self.dht.add_contact(cx, contact),
-            Wish::Part { idle, most } => self.part(idle, most),
+            Wish::Part {
+                circuits,
+                idle,
+                too_many,
+            } => self.part(circuits, idle, too_many),
             Wish::Candidate(contact) => self.dht.candidate(cx, contact),
             Wish::Probe(addrs) => self.peers.probe(cx, addrs),
             Wish::Hub(peer) => self.dht.add_hub(cx, peer),

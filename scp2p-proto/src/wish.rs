@@ -26,8 +26,13 @@ pub(crate) enum Wish {
     Doubt(NodeKey),
     /// Dht: a peer was reached at these addresses and takes part in the DHT.
     Contact(Contact),
-    /// Node: so many of these sessions may end, of which the first were of no use for longest.
-    Part { idle: Vec<NodeKey>, most: usize },
+    /// Node: sessions may end: those that are circuits, and others as long as there are so many too many. Of both the
+    /// first were of no use for longest.
+    Part {
+        circuits: Vec<NodeKey>,
+        idle: Vec<NodeKey>,
+        too_many: usize,
+    },
     /// Dht: a connected peer that takes part in the DHT says that it listens at these addresses.
     Candidate(Contact),
     /// Peers: find out whether a peer listens at these addresses, which have its key.

@@ -360,3 +360,100 @@ fn a_relay_that_gives_no_more_keeps_the_circuits_that_are_there() {
     assert!(relays_of(&pair.world, late).is_empty());
     assert_eq!(via(&pair.world, late, pair.seeder), None);
 }
+
+fn circuits(pair: &Pair) -> usize {
+    pair.world.node(pair.relay).relay().circuits.len()
+}
+
+/// Longer than a circuit stays that nobody uses.
+const LONG: Duration = Duration::from_secs(420);
+
+/// A pair of which one knows where the other is from nothing but what it looked up, as a link without addresses has no
+/// peers in it to be connected with, and follows its share no more.
+fn strangers(limits: RelayLimits) -> Pair {
+    let mut pair = pair(limits);
+    pair.link.bootstrap.clear();
+    begin(&mut pair.world, pair.client, pair.link.clone(), pair.share);
+    let unsubscribe = Command::Unsubscribe(pair.share);
+    let unsubscribed = pair.world.run(pair.client, unsubscribe);
+    assert_eq!(unsubscribed, Ok(Reply::Ok));
+    pair
+}
+
+#[test]
+fn a_circuit_ends_when_it_is_used_no_more_and_not_before() {
+    let mut pair = strangers(RelayLimits {
+        rate_total: Some(40_000),
+        ..limits()
+    });
+    pair.world.pass(Duration::from_secs(60));
+    finish(&mut pair.world, pair.client);
+    pair.world.pass(Duration::from_secs(270));
+    let shown = pair.world.node(pair.relay).relay().circuits;
+    let ages: Vec<u64> = shown.iter().map(|it| it.age.as_secs()).collect();
+    assert!(ages.len() == 1 && ages[0] > 330, "{ages:?}");
+    pair.world.pass(LONG);
+    assert_eq!(circuits(&pair), 0);
+    assert_eq!(via(&pair.world, pair.client, pair.seeder), None);
+    // Few as their sessions are, they do not meet over a relay only to know more peers.
+    pair.world.pass(LONG);
+    let totals = pair.world.node(pair.relay).relay().totals;
+    assert_eq!(totals.circuits, 1);
+}
+
+#[test]
+fn a_circuit_to_whom_a_share_is_followed_from_stays() {
+    let mut pair = pair(limits());
+    pair.link.bootstrap.clear();
+    begin(&mut pair.world, pair.client, pair.link.clone(), pair.share);
+    finish(&mut pair.world, pair.client);
+    pair.world.pass(2 * LONG);
+    assert_eq!(circuits(&pair), 1);
+}
+
+#[test]
+fn a_circuit_that_ended_leaves_its_room_to_others() {
+    let mut pair = strangers(RelayLimits {
+        circuits_max: 1,
+        ..limits()
+    });
+    finish(&mut pair.world, pair.client);
+    let late = add_walled(&mut pair.world, &[pair.relay]);
+    let link = pair.link.clone();
+    pair.world
+        .run(late, Command::Subscribe(link))
+        .expect("subscribed");
+    pair.world.pass(Duration::from_secs(60));
+    assert_eq!(
+        via(&pair.world, late, pair.seeder),
+        None,
+        "there is no room"
+    );
+    pair.world.pass(2 * LONG);
+    let relay = pair.world.key(pair.relay);
+    assert_eq!(via(&pair.world, late, pair.seeder), Some(relay));
+    assert_eq!(pair.world.node(late).subscriptions()[0].seq, 1);
+}
+
+#[test]
+fn who_parted_meets_again_over_a_circuit_when_something_is_wanted() {
+    let mut pair = strangers(limits());
+    finish(&mut pair.world, pair.client);
+    pair.world.pass(LONG);
+    assert_eq!(circuits(&pair), 0);
+    let disk = &mut pair.world.hosts[pair.seeder].disk;
+    disk.put("/more/other-name", vec![7; SIZE]);
+    let publish = Publish::new("more", vec![LocalPath("/more".into())]);
+    let (mut link, share) = match pair.world.run(pair.seeder, Command::Publish(publish)) {
+        Ok(Reply::Published { link, share, .. }) => (link, share),
+        other => panic!("{other:?}"),
+    };
+    link.bootstrap.clear();
+    begin(&mut pair.world, pair.client, link, share);
+    pair.world.until("the other file", |world| {
+        let got = world.hosts[pair.client].disk.file("/got/more/other-name");
+        got == Some(&vec![7; SIZE][..])
+    });
+    let relay = pair.world.key(pair.relay);
+    assert_eq!(via(&pair.world, pair.client, pair.seeder), Some(relay));
+}

@@ -119,7 +119,7 @@ impl End {
                     CircuitFrame::Credit(more) => self.credit += u64::from(more),
                     CircuitFrame::Close(end) => panic!("closed: {end:?}"),
                 },
-                Heard::Circuit(..) | Heard::Incoming(_) | Heard::Answer(..) => {}
+                Heard::Circuit(..) | Heard::Incoming(_) | Heard::Answer(..) | Heard::Part(_) => {}
             }
         }
         if used > 0 {
@@ -155,7 +155,7 @@ fn circuit(
     };
     let far = hub.heard(owner).into_iter().find_map(|heard| match heard {
         Heard::Incoming(circuit) => Some(circuit),
-        Heard::Circuit(..) | Heard::Answer(..) => None,
+        Heard::Circuit(..) | Heard::Answer(..) | Heard::Part(_) => None,
     });
     Ok((near, far.unwrap_or(CircuitId(0))))
 }
@@ -292,7 +292,7 @@ impl Attacker {
                 Heard::Incoming(circuit) => self.learn(circuit),
                 Heard::Answer(_, Ok(Answer::Circuit(new))) => self.learn(new.circuit),
                 Heard::Answer(_, Err(text)) if text.contains("rate limit") => self.limited += 1,
-                Heard::Answer(..) | Heard::Circuit(..) => {}
+                Heard::Answer(..) | Heard::Circuit(..) | Heard::Part(_) => {}
             }
         }
     }

@@ -62,7 +62,9 @@ impl Node {
 
     /// A peer has no use for its session.
     fn on_part(&mut self, from: NodeKey, ticket: Ticket) {
-        let is_busy = self.sessions.is_busy(ticket.link());
+        // Both ends may ask at one time.
+        let is_upkeep = |call| self.is_upkeep(call);
+        let is_busy = self.sessions.is_busy(ticket.link(), is_upkeep);
         if is_busy || self.needs(&from) {
             return cx!(self).refuse(ticket, "in use");
         }

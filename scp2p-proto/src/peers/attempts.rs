@@ -63,17 +63,28 @@ impl Peers {
                 cx.unconnected(peer, ended.error);
             }
             Goal::Peer(peer) => {
-                let last = self.back_off.peek(&peer).map(|back_off| back_off.span);
-                let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
-                let until = cx.now.mono + self.rng.jitter(span);
-                self.back_off.insert(peer, BackOff { until, span });
+                self.back_off(peer, true, cx.now.mono);
                 cx.unconnected(peer, ended.error);
                 cx.wish(Wish::Unreachable(peer));
             }
+            Goal::Unasked(_) if ended.error == ConnectError::BackOff => {}
+            Goal::Unasked(peer) => self.back_off(peer, false, cx.now.mono),
             // There is a circuit still, or its end was seen to.
             Goal::Addr(_) | Goal::Direct(_) | Goal::OtherRelay(_) => {}
             Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
         }
+    }
+
+    /// The peer is left alone for longer than the last time.
+    fn back_off(&mut self, peer: NodeKey, over_relays: bool, now: Time) {
+        let last = self.back_off.peek(&peer).map(|back_off| back_off.span);
+        let span = last.map_or(BACK_OFF_MIN, |span| (span * 2).min(BACK_OFF_MAX));
+        let back_off = BackOff {
+            until: now + self.rng.jitter(span),
+            span,
+            over_relays,
+        };
+        self.back_off.insert(peer, back_off);
     }
 
     /// Forgets pauses that ended so long ago that the next one need not be longer.

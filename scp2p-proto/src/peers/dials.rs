@@ -29,6 +29,8 @@ pub(super) enum Goal {
     Direct(NodeKey),
     /// A session with this peer over another relay than that which carries it.
     OtherRelay(NodeKey),
+    /// A session with this peer, for which no relay is asked, only to know more of the network.
+    Unasked(NodeKey),
     /// A session with whoever is at the address.
     Addr(PeerAddr),
     /// A session with the bootstrap peer of this number.
@@ -392,6 +394,11 @@ impl Dials {
             let has_index = |link| self.links.get(link) == Some(goal);
             broken.unless(attempt.open.keys().all(has_index), || {
                 alloc::format!("a link opened for {goal:?} is known to nobody else")
+            });
+            let mut ways = attempt.ways.iter().chain(attempt.open.values());
+            let is_unasked = matches!(goal, Goal::Unasked(_));
+            broken.unless(!is_unasked || ways.all(|way| way.relay.is_none()), || {
+                alloc::format!("a relay is asked for {goal:?}")
             });
             let goes_on = !attempt.ways.is_empty() || !attempt.open.is_empty();
             broken.unless(goes_on || self.deadline().is_some(), || {

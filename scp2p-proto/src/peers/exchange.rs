@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::book::Known;
+use super::dials::Goal;
 use super::{
     ANSWER_TIME, EXCHANGE_PAUSE_MAX, PING_AFTER, PING_AFTER_MAX, Peers, QUIET_ROUND, ROUND, Tag,
     Timer,
@@ -236,16 +238,26 @@ impl Peers {
         }
     }
 
+    /// Dials peers to know more of the network. Relays have room for those who want something of each other.
     fn find_more(&mut self, cx: &mut Cx<'_>) {
-        let mut candidates: Vec<NodeKey> = self
+        let is_route = |known: &Known| known.addr.relay_via.is_some();
+        let mut candidates: Vec<(NodeKey, bool)> = self
             .book
             .iter()
-            .filter(|(key, record)| !record.addrs.is_empty() && !cx.roster.is_callable(key))
-            .map(|(key, _)| *key)
+            .filter(|(key, record)| {
+                !record.addrs.iter().all(is_route) && !cx.roster.is_callable(key)
+            })
+            .map(|(key, record)| (*key, record.addrs.iter().any(is_route)))
             .collect();
         self.rng.shuffle(&mut candidates);
-        for peer in candidates.into_iter().take(DIALS_PER_ROUND) {
-            self.connect(cx, peer);
+        for (peer, has_routes) in candidates.into_iter().take(DIALS_PER_ROUND) {
+            let goal = Goal::Unasked(peer);
+            if !has_routes {
+                self.connect(cx, peer);
+            } else if !self.dials.is_under_way(&goal) {
+                // Whoever asks for it in the meantime is not kept from its relays.
+                let _busy_or_resting = self.begin(cx, &goal, peer);
+            }
         }
     }
 

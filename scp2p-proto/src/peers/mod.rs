@@ -143,6 +143,8 @@ pub(crate) struct Peers {
 struct BackOff {
     until: Time,
     span: Duration,
+    /// Whether it was tried over relays too; if not, these are not left alone.
+    over_relays: bool,
 }
 
 impl Peers {
@@ -245,7 +247,9 @@ impl Peers {
         if self.book.is_shunned(&peer, cx.now.unix) {
             return Err(ConnectError::Refused);
         }
+        let is_unasked = matches!(goal, Goal::Unasked(_));
         let back_off = self.back_off.peek(&peer);
+        let back_off = back_off.filter(|back_off| back_off.over_relays || is_unasked);
         if back_off.is_some_and(|back_off| back_off.until > cx.now.mono) {
             return Err(ConnectError::BackOff);
         }
@@ -253,6 +257,7 @@ impl Peers {
             return Err(ConnectError::NoAddress);
         };
         let mut ways = self.ways(peer, record, cx.now.mono);
+        ways.retain(|way| way.relay.is_none() || !is_unasked);
         if ways.is_empty() {
             return Err(ConnectError::NoAddress);
         }
@@ -402,6 +407,9 @@ impl Peers {
         }
         if cx.roster.is_callable(&peer) {
             self.moot(cx, &Goal::Peer(peer), peer);
+        }
+        if session.via.is_none() && session.is_callable() {
+            self.moot(cx, &Goal::Unasked(peer), peer);
         }
         if self.bootstraps.is_peer(&peer) && !ours && !session.inbound {
             cx.wish(Wish::Hub(peer));

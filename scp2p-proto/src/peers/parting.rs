@@ -8,32 +8,48 @@ use super::{ANSWER_TIME, Peers, Tag};
 use crate::cx::Cx;
 use crate::id::NodeKey;
 use crate::io::CloseCode;
-use crate::session::Session;
 use crate::wire::Request;
 use crate::wish::Wish;
 
 /// A session over which nothing but upkeep went for so long may end.
 const IDLE: Duration = Duration::from_secs(60);
+/// A circuit over which nothing but upkeep went for so long ends, however few sessions there are: others need the room that
+/// it takes at its relay.
+const IDLE_CIRCUIT: Duration = Duration::from_secs(300);
 /// A peer that has a use for its session is not asked again for so long.
 const ASK_AGAIN: Duration = Duration::from_secs(1800);
 
 impl Peers {
-    /// Looks for sessions to end, if there are more than are kept: those that were of no use for longest.
+    /// Looks for sessions to end: circuits, and others if there are more than are kept, those first that were of no use
+    /// for longest.
     pub(super) fn part_idle(&self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        let (mut circuits, mut idle) = (Vec::new(), Vec::new());
+        for (peer, session) in cx.roster.iter().filter(|(_, it)| it.is_callable()) {
+            let is_used = self.unparted.get(peer).is_some_and(|until| *until > now);
+            match now.since(session.used) {
+                _ if is_used => {}
+                span if session.via.is_some() && span >= IDLE_CIRCUIT => {
+                    circuits.push((session.used, *peer));
+                }
+                span if span >= IDLE => idle.push((session.used, *peer)),
+                _ => {}
+            }
+        }
         let kept = cx.config.sessions_kept as usize;
-        let most = cx.roster.len().saturating_sub(kept);
-        if most == 0 {
+        let too_many = cx.roster.len().saturating_sub(kept);
+        if circuits.is_empty() && too_many == 0 {
             return;
         }
-        let now = cx.now.mono;
-        let is_idle = |session: &Session| session.is_callable() && now.since(session.used) >= IDLE;
-        let is_used = |peer| self.unparted.get(peer).is_some_and(|until| *until > now);
-        let sessions = cx.roster.iter();
-        let idle = sessions.filter(|(peer, session)| is_idle(session) && !is_used(peer));
-        let mut idle: Vec<_> = idle.map(|(peer, session)| (session.used, *peer)).collect();
-        idle.sort_unstable();
-        let idle = idle.into_iter().map(|(_, peer)| peer).collect();
-        cx.wish(Wish::Part { idle, most });
+        let [circuits, idle] = [circuits, idle].map(|mut sessions| {
+            sessions.sort_unstable();
+            sessions.into_iter().map(|(_, peer)| peer).collect()
+        });
+        cx.wish(Wish::Part {
+            circuits,
+            idle,
+            too_many,
+        });
     }
 
     /// Whether the peer's session is kept although it is idle.

@@ -34,7 +34,7 @@ impl Peers {
             }
         }
         let numbers: Vec<usize> = self.bootstraps.numbers_of(&peer).collect();
-        let mut goals = Vec::from([Goal::Peer(peer)]);
+        let mut goals = Vec::from([Goal::Peer(peer), Goal::Unasked(peer)]);
         goals.extend(numbers.iter().map(|number| Goal::Bootstrap(*number)));
         goals.retain(|goal| self.dials.is_under_way(goal));
         if !goals.is_empty() {

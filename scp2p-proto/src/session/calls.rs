@@ -94,6 +94,11 @@ impl<W> Calls<W> {
         self.outstanding.len()
     }
 
+    /// Who waits for a reply.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = &W> {
+        self.outstanding.values().flatten()
+    }
+
     /// Whether every call got its reply.
     pub fn is_empty(&self) -> bool {
         self.outstanding.is_empty()
@@ -128,14 +133,6 @@ impl Ticket {
     /// The frame of a refusal with this text.
     pub fn refuse(self, text: &str) -> Frame {
         Answer::error_frame(self.kind, self.req_id, text)
-    }
-}
-
-#[cfg(any(test, feature = "check"))]
-impl<W> Calls<W> {
-    /// Who waits for a reply.
-    pub(crate) fn waiters(&self) -> impl Iterator<Item = &W> {
-        self.outstanding.values().flatten()
     }
 }
 

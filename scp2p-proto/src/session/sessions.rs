@@ -359,8 +359,8 @@ impl Sessions {
         }
     }
 
-    /// Whether something is under way on a session besides one request of the peer.
-    pub(crate) fn is_busy(&self, id: LinkId) -> bool {
+    /// Whether something is under way on a session besides one request of the peer and calls that are nothing.
+    pub(crate) fn is_busy(&self, id: LinkId, is_nothing: impl Fn(CallId) -> bool) -> bool {
         let Some(Link {
             state: State::Up(up),
             ..
@@ -368,7 +368,8 @@ impl Sessions {
         else {
             return false;
         };
-        !up.calls.is_empty() || up.tickets > 1
+        let nothing = up.calls.waiters().filter(|call| is_nothing(**call));
+        up.calls.len() > nothing.count() || up.tickets > 1
     }
 
     /// Neither end has a use for a session any more; the peer will close it.

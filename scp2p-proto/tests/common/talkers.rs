@@ -33,6 +33,8 @@ pub struct Hub {
     pub now: Now,
     /// Bytes of circuits that the node was sent and has not sent on.
     pub held: i64,
+    /// Whether talkers keep the node waiting that asks whether a session may end.
+    pub leaves_parts: bool,
     disk: Disk,
     rng: Rng,
     talkers: BTreeMap<LinkId, Talker>,
@@ -61,6 +63,8 @@ pub enum Heard {
     Circuit(CircuitId, CircuitFrame),
     /// Somebody opened a circuit to it, which it took.
     Incoming(CircuitId),
+    /// The node asked whether the session may end, with this number.
+    Part(u32),
     /// An answer, by the number of the request.
     Answer(u32, Result<Answer, String>),
 }
@@ -76,6 +80,7 @@ impl Hub {
             node: Node::new(config, keys, [2; 32], Saved::default(), now),
             now,
             held: 0,
+            leaves_parts: false,
             disk: Disk::default(),
             rng: Rng::new(&[3; 32], "talkers"),
             talkers: BTreeMap::new(),
@@ -151,6 +156,7 @@ impl Hub {
             }
             _ => match Request::decode(envelope.kind, &envelope.payload) {
                 Ok(Request::Incoming(new)) => Some(Heard::Incoming(new.circuit)),
+                Ok(Request::Part) => Some(Heard::Part(envelope.req_id)),
                 _ => None,
             },
         });
@@ -175,7 +181,7 @@ impl Hub {
         let heard = self.heard(link).into_iter();
         let answers = heard.filter_map(|heard| match heard {
             Heard::Answer(asked, answer) if asked == number => Some(answer),
-            Heard::Answer(..) | Heard::Circuit(..) | Heard::Incoming(_) => None,
+            Heard::Answer(..) | Heard::Circuit(..) | Heard::Incoming(_) | Heard::Part(_) => None,
         });
         answers.last().expect("nobody is waited for")
     }
@@ -300,6 +306,7 @@ impl Hub {
                     Ok(Some(CircuitFrame::Data(bytes))) => self.held -= bytes.len() as i64,
                     Ok(Some(_)) | Err(_) => {}
                     Ok(None) if envelope.is_response() => {}
+                    Ok(None) if self.leaves_parts && envelope.kind == Request::Part.kind() => {}
                     Ok(None) => replies.push(reply(&envelope)),
                 }
                 talker.heard.push(envelope);
