@@ -295,6 +295,20 @@ fn a_relay_keeps_to_its_rate() {
     assert!((least..3 * least).contains(&took), "{took} s");
 }
 
+/// A chunk takes 13 s here, longer than anybody waits for one at first.
+#[test]
+fn what_comes_slowly_is_waited_for() {
+    const RATE: u32 = 20_000;
+    let mut pair = pair(RelayLimits {
+        rate_total: Some(RATE),
+        ..limits()
+    });
+    begin(&mut pair.world, pair.client, pair.link, pair.share);
+    pair.world.pass(Duration::from_secs(240));
+    let done = pair.world.node(pair.client).downloads()[0].done;
+    assert!(done > 2 << 20, "{done} bytes in four minutes");
+}
+
 #[test]
 fn who_used_up_a_quota_goes_on_over_another_relay() {
     let mut pair = pair(RelayLimits {

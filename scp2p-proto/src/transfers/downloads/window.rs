@@ -21,6 +21,11 @@ const LATENCY_AGE: Duration = Duration::from_secs(10);
 /// Latency is the smallest of this time, as any one chunk may have met a busy host.
 const PROBE_TIME: Duration = Duration::from_millis(30);
 
+/// A request is given up after so long at least, whatever the peer's rate was.
+const PATIENCE_LEAST: Duration = Duration::from_secs(3);
+/// And at most: two chunks at 2 KiB a second. Who is gone or silent is noticed in seconds by its session.
+const PATIENCE_MOST: Duration = Duration::from_secs(300);
+
 /// The first bytes came at once and tell no rate.
 const RATE_TIME_MIN: Duration = Duration::from_millis(100);
 
@@ -42,6 +47,8 @@ pub(super) struct Window {
     delivered: u64,
     /// Cost delivered per second, lately; 0 before the first delivery.
     rate: u64,
+    /// Requests not answered in time since something was delivered.
+    overdue: u32,
     /// How long a chunk takes that waits for no other.
     latency: Duration,
     phase: Phase,
@@ -81,6 +88,7 @@ impl Window {
             requests_max: if deployed { 4 } else { CHUNK_REQUESTS_MAX },
             delivered: 0,
             rate: 0,
+            overdue: 0,
             latency: Duration::ZERO,
             phase: Phase::Probing(None),
         }
@@ -110,6 +118,7 @@ impl Window {
     /// The chunk is written.
     pub(super) fn deliver(&mut self, sent: &Sent, now: Time) {
         self.delivered = self.delivered.saturating_add(cost(sent.len));
+        self.overdue = 0;
         let took = now.since(sent.at).max(Duration::from_micros(1));
         // What was sent before the peer came again counted from another start.
         let since = self.delivered.saturating_sub(sent.delivered);
@@ -175,6 +184,7 @@ impl Window {
     /// The peer did not answer in time: less is asked of it.
     pub(super) fn slow_down(&mut self) {
         self.rate /= 2;
+        self.overdue = self.overdue.saturating_add(1);
     }
 
     /// What the peer delivers per second, in units that compare peers.
@@ -191,9 +201,11 @@ impl Window {
         self.latency.saturating_add(Duration::from_micros(micros))
     }
 
-    /// How long to wait for a request sent now.
+    /// How long to wait for a request sent now: ever longer while nothing comes, as it may be on a slow way, where what
+    /// was given up is sent all the same and in vain.
     pub(super) fn patience(&self) -> Duration {
-        (self.expected().saturating_mul(4)).clamp(Duration::from_secs(3), Duration::from_secs(30))
+        let times = 4_u32 << self.overdue.min(8);
+        (self.expected().saturating_mul(times)).clamp(PATIENCE_LEAST, PATIENCE_MOST)
     }
 }
 
@@ -391,10 +403,25 @@ mod tests {
         let mut window = Window::new(false);
         let sent = window.send(1, Time(1));
         window.deliver(&sent, Time(60_000_000));
-        assert_eq!(window.patience(), Duration::from_secs(30));
+        assert_eq!(window.patience(), PATIENCE_MOST);
         let sent = window.send(CHUNK_LEN, Time(70_000_000));
         window.deliver(&sent, Time(70_000_100));
-        assert_eq!(window.patience(), Duration::from_secs(3));
+        assert_eq!(window.patience(), PATIENCE_LEAST);
+    }
+
+    #[test]
+    fn patience_grows_while_nothing_comes() {
+        let mut window = Window::new(false);
+        let mut last = Duration::ZERO;
+        for _ in 0..5 {
+            assert!(window.patience() > last);
+            last = window.patience();
+            window.slow_down();
+        }
+        for _ in 0..100 {
+            window.slow_down();
+        }
+        assert_eq!(window.patience(), PATIENCE_MOST);
     }
 
     #[test]
