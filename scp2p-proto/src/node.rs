@@ -319,6 +319,9 @@ impl Node {
                 self.relay.on_down(cx!(self), link, key, last);
                 self.down(key, (last, named), parted, lost);
             }
+            SessionEvent::Moved { link, key, remote } => {
+                self.relay.on_peer_moved(cx!(self), link, key, remote.ip());
+            }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
                 link,
