@@ -554,6 +554,7 @@ impl Node {
             Wish::Hints(hints) => self.peers.add_hints(cx, hints),
             Wish::Judge(peer, conduct) => self.peers.judge(cx, peer, conduct),
             Wish::Contact(contact) => self.dht.add_contact(cx, contact),
+            Wish::Unlisted(peer) => self.dht.unlist(&peer),
             Wish::Part { idle, most } => self.part(idle, most),
             Wish::Candidate(contact) => self.dht.candidate(cx, contact),
             Wish::Probe(addrs) => self.peers.probe(cx, addrs),

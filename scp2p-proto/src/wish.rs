@@ -26,6 +26,8 @@ pub(crate) enum Wish {
     Doubt(NodeKey),
     /// Dht: a peer was reached at these addresses and takes part in the DHT.
     Contact(Contact),
+    /// Dht: a connected peer says that others do not reach it where it was reached.
+    Unlisted(NodeKey),
     /// Node: so many of these sessions may end, of which the first were of no use for longest.
     Part { idle: Vec<NodeKey>, most: usize },
     /// Dht: a connected peer that takes part in the DHT says that it listens at these addresses.
