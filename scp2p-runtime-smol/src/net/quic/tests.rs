@@ -140,9 +140,11 @@ impl Net {
     /// Where the accepting end was told that the other is now.
     fn moves(&self) -> Vec<SocketAddr> {
         let events = self.peers[1].events.iter();
-        let moves = events.filter_map(|(_, event)| match event {
-            LinkEvent::Moved(remote) => Some(*remote),
-            _ => None,
+        let moves = events.filter_map(|(_, event)| {
+            let LinkEvent::Moved(remote) = event else {
+                return None;
+            };
+            Some(*remote)
         });
         moves.collect()
     }
