@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::World;
 use common::deployed::relay::Relaying;
+use scp2p_proto::command::Command;
 use scp2p_proto::config::RelayLimits;
 use scp2p_proto::event::Event;
 use scp2p_proto::id::NodeKey;
@@ -94,6 +95,14 @@ fn who_is_on_the_same_network_is_told_the_ports_that_others_are_not() {
     );
     let key = world.key(node);
     assert!(told_by(&mut world, inside).contains(&key));
+    // One that the node dials when it knows that it is not reached learns of its ports from it alone.
+    let late = world.add_at(private(3), &[], |_| {});
+    let place = format!("quic://{}:7000", private(3));
+    let bootstrap = place.parse().expect("an address");
+    let added = world.run(node, Command::AddBootstrap(bootstrap));
+    added.expect("an address to dial");
+    world.pass(Duration::from_secs(10));
+    assert!(told_by(&mut world, late).contains(&key));
     assert!(!told_by(&mut world, nodes[0]).contains(&key));
 }
 
