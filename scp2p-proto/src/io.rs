@@ -149,6 +149,8 @@ pub enum LinkEvent {
     /// lane's room is positive; one frame may exceed what is left of it. A link
     /// starts without room on either lane; a lane that does not exist never gets any.
     Room(Lane, u32),
+    /// The other end is at another address now, which it proved.
+    Moved(SocketAddr),
     /// The link is gone.
     Closed(LinkError),
 }

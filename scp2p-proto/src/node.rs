@@ -320,6 +320,9 @@ impl Node {
                 self.relay.on_down(cx!(self), link, key, last);
                 self.down(key, (last, named), parted, lost);
             }
+            SessionEvent::Moved { link, key, remote } => {
+                self.relay.on_peer_moved(cx!(self), link, key, remote.ip());
+            }
             SessionEvent::Opened { link } => self.peers.on_opened(cx!(self), link),
             SessionEvent::DialFailed {
                 link,
@@ -562,6 +565,7 @@ impl Node {
             Wish::Hints(hints) => self.peers.add_hints(cx, hints),
             Wish::Judge(peer, conduct) => self.peers.judge(cx, peer, conduct),
             Wish::Contact(contact) => self.dht.add_contact(cx, contact),
+            Wish::Unlisted(peer) => self.dht.unlist(&peer),
             Wish::Part {
                 circuits,
                 idle,

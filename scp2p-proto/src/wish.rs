@@ -26,6 +26,8 @@ pub(crate) enum Wish {
     Doubt(NodeKey),
     /// Dht: a peer was reached at these addresses and takes part in the DHT.
     Contact(Contact),
+    /// Dht: a connected peer says that others do not reach it where it was reached.
+    Unlisted(NodeKey),
     /// Node: sessions may end: those that are circuits, and others as long as there are so many too many. Of both the
     /// first were of no use for longest.
     Part {

@@ -324,6 +324,7 @@ impl Driver {
             event @ (LinkEvent::Accepted(_)
             | LinkEvent::Bytes(..)
             | LinkEvent::Room(..)
+            | LinkEvent::Moved(_)
             | LinkEvent::Closed(_)) => self.step(Input::Link(id, event)),
         }
     }

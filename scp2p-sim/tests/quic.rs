@@ -1,6 +1,6 @@
 //! Links of real QUIC do what modelled ones do, as far as nodes and users can tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -147,6 +147,8 @@ fn survives(links: Links, mover: HostId, to: Option<&str>) -> bool {
         .zip([A, B])
         .filter(|(id, host)| world.up[host].contains(id));
     assert_eq!(is_up.count(), came / 100);
+    let told = [(B, ends[1])].into_iter().filter(|_| mover == A).collect();
+    assert_eq!(world.moved, told, "who accepted is told of who dialled");
     came == 200
 }
 
@@ -168,6 +170,8 @@ struct World {
     /// Links that are up.
     up: BTreeMap<HostId, Vec<LinkId>>,
     bytes: BTreeMap<(HostId, LinkId), usize>,
+    /// Ends that were told that the other end is elsewhere.
+    moved: BTreeSet<(HostId, LinkId)>,
     dialed: u64,
 }
 
@@ -193,6 +197,7 @@ impl World {
             now: Time(5_000_000),
             up: [A, B, HUB].map(|host| (host, Vec::new())).into(),
             bytes: BTreeMap::new(),
+            moved: BTreeSet::new(),
             dialed: 0,
         }
     }
@@ -260,6 +265,9 @@ impl World {
             LinkEvent::Closed(_) | LinkEvent::Failed(_) => up.retain(|id| *id != link),
             LinkEvent::Bytes(_, bytes) => {
                 *self.bytes.entry((host, link)).or_default() += bytes.len();
+            }
+            LinkEvent::Moved(_) => {
+                self.moved.insert((host, link));
             }
             LinkEvent::Room(..) => {}
         }

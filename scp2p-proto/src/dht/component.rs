@@ -174,6 +174,11 @@ impl Dht {
         }
     }
 
+    /// A contact is no longer reached at its addresses.
+    pub(crate) fn unlist(&mut self, peer: &NodeKey) {
+        self.table.remove(peer);
+    }
+
     /// Whether the table has a place for a contact. Where it is unsure, whoever may have left is asked first.
     fn has_place(&mut self, cx: &mut Cx<'_>, contact: &Contact) -> bool {
         match self.table.place_for(contact, cx.now.mono, STALE_CONTACT) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::id::NodeKey;
 use crate::io::Transport;
 use crate::limits::{BOOK_ADDRS_MAX, BOOK_PEERS_MAX, PLACES_WANTED};
+use crate::netgroup::{Scope, scope};
 use crate::time::UnixTime;
 use crate::wire::cbor::{DecodeError, Field, Reader, Writer};
 use crate::wire::{PeerAddr, Profile};
@@ -41,6 +42,8 @@ pub(super) struct Record {
     pub relay: bool,
     /// The hello profile that worked last.
     pub profile: Option<Profile>,
+    /// Transports of which it told no port last, as it cannot be reached over them from outside its network.
+    pub untold: [Option<Transport>; 2],
     pub last_seen: Option<UnixTime>,
     pub score: i32,
     /// When the score was last moved towards zero.
@@ -193,12 +196,18 @@ impl Record {
         }
     }
 
-    /// Addresses that answered after `since`, best to dial first.
+    /// Addresses that answered after `since` and may be handed on, best to dial first.
     pub(super) fn reached_since(&self, since: UnixTime) -> impl Iterator<Item = &PeerAddr> {
         self.addrs
             .iter()
             .filter(move |known| known.reached.is_some_and(|at| at >= since))
             .map(|known| &known.addr)
+            .filter(|addr| !self.is_untold(addr))
+    }
+
+    /// Whether it says that nobody reaches it there.
+    fn is_untold(&self, addr: &PeerAddr) -> bool {
+        scope(&addr.ip) == Scope::World && self.untold.contains(&Some(addr.transport))
     }
 
     /// All addresses in the order of dialling: reached before heard of, QUIC before TCP.
@@ -269,6 +278,7 @@ impl Record {
             dht: dht.required()?,
             relay: relay.optional().unwrap_or(false),
             profile: profile.optional().and_then(profile_of),
+            untold: [None; 2],
             last_seen: seen.optional(),
             score: score.saturating_sub(SCORE_MAX).clamp(-SCORE_MAX, SCORE_MAX),
             forgiven: forgiven.required()?,
@@ -436,6 +446,22 @@ mod tests {
         assert!(!book.entry(key).may_relay(), "a deployed peer");
         book.entry(key).ours = true;
         assert!(book.entry(key).may_relay());
+    }
+
+    /// Nothing in an announcement says that a relay is a deployed one; that it is is remembered once it was met.
+    #[test]
+    fn a_deployed_relay_that_announces_itself_is_dialled_once() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        book.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(5));
+        assert!(book.entry(key).may_relay());
+        book.reached(key, addr(1, Transport::Quic), UnixTime(6));
+        assert!(!book.entry(key).may_relay());
+        let row = book.entry(key).encode();
+        let mut restarted = Book::default();
+        restarted.insert(key, Record::decode(&row).expect("a row of ours"));
+        restarted.heard_of_relay(key, addr(1, Transport::Quic), UnixTime(3600));
+        assert!(!restarted.entry(key).may_relay());
     }
 
     #[test]

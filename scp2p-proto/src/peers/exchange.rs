@@ -11,16 +11,14 @@ use super::{
 };
 use crate::config::Config;
 use crate::cx::Cx;
-use crate::dht::Contact;
 use crate::id::{LinkId, NodeKey};
-use crate::io::{Dial, Host, Transport};
+use crate::io::{Dial, Host};
 use crate::limits::{PEX_FRESH_SECS, PEX_SAMPLE_MAX, PROBES_MAX, SESSIONS_WANTED};
 use crate::netgroup::{Scope, scope};
 use crate::planted::{self, Bug};
 use crate::session::{DialPlan, Purpose, Session, Ticket};
 use crate::time::{Time, UnixTime};
-use crate::wire::{Answer, Listening, Observed, PeerAddr, Profile, Request};
-use crate::wish::Wish;
+use crate::wire::{Answer, PeerAddr, Profile, Request};
 
 /// Peers dialled in one round only to know more of the network.
 const DIALS_PER_ROUND: usize = 2;
@@ -47,59 +45,6 @@ impl Peers {
         let most = usize::from(max_peers).min(PEX_SAMPLE_MAX);
         let sample = self.sample(cx, from, most);
         cx.answer(ticket, Answer::Peers(sample));
-    }
-
-    /// A peer says where it listens. It is believed when it was reached there, which is tried at the
-    /// address it was seen at only, so that nobody can point us at a third party.
-    pub(crate) fn on_listening(
-        &mut self,
-        cx: &mut Cx<'_>,
-        from: NodeKey,
-        ticket: Ticket,
-        listening: Listening,
-    ) {
-        let Some(session) = cx
-            .roster
-            .all(&from)
-            .iter()
-            .find(|session| session.link == ticket.link())
-        else {
-            return cx.refuse(ticket, "not connected");
-        };
-        if session.via.is_some() {
-            return cx.refuse(ticket, "over a relay");
-        }
-        let (remote, ours) = (session.remote, session.level.is_some());
-        let in_dht = session.capabilities.dht;
-        cx.answer(
-            ticket,
-            Answer::Observed(Observed {
-                ip: remote.ip(),
-                port: remote.port(),
-            }),
-        );
-        if !ours {
-            return;
-        }
-        let ports = [
-            (Transport::Quic, listening.quic_port),
-            (Transport::Tcp, listening.tcp_port),
-        ];
-        let addrs = ports.into_iter().filter_map(|(transport, port)| {
-            Some(PeerAddr {
-                ip: remote.ip(),
-                port: port.filter(|port| *port != 0)?,
-                transport,
-                key: Some(from),
-                relay_via: None,
-            })
-        });
-        let addrs = addrs.collect();
-        if in_dht {
-            cx.wish(Wish::Candidate(Contact::new(from, addrs)));
-        } else {
-            self.probe(cx, addrs);
-        }
     }
 
     /// Finds out whether peers listen at addresses that have their keys, unless that is known.
@@ -292,6 +237,7 @@ fn is_plausible(own: &[PeerAddr], addr: &PeerAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Transport;
 
     fn addr(ip: &str) -> PeerAddr {
         PeerAddr {

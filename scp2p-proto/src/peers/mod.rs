@@ -8,6 +8,7 @@ mod bootstrap;
 mod check;
 mod dials;
 mod exchange;
+mod listening;
 mod own;
 mod parting;
 mod punch;
@@ -43,12 +44,12 @@ use crate::limits::{
 };
 use crate::lru::Lru;
 use crate::rng::Rng;
-use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster, Session};
+use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
 use crate::token_bucket::TokenBucket;
-use crate::wire::{Answer, BootstrapAddr, DialedBack, Listening, PeerAddr, Profile, Request};
+use crate::wire::{Answer, BootstrapAddr, DialedBack, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
 /// How often connections are looked after and peers exchanged, with few sessions and with enough.
@@ -69,6 +70,8 @@ const DOUBT_TIME: Duration = Duration::from_millis(2500);
 const DOUBT_PAUSE: Duration = Duration::from_secs(10);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
+/// A peer sees where somebody has moved to only when that was proved, so it is asked again for it after so long.
+const GREET_AGAIN: Duration = Duration::from_secs(5);
 /// The first wait after a peer could not be reached; it doubles up to the other.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(300);
@@ -96,6 +99,8 @@ pub(crate) enum Tag {
 enum Timer {
     Round,
     Reach,
+    /// Those who may see us elsewhere than before are greeted.
+    Greet,
     /// A direct path to this peer, which a relay connects, is tried again.
     Punch(NodeKey),
     Bootstrap(usize),
@@ -393,6 +398,9 @@ impl Peers {
         let is_punched = won
             .as_ref()
             .is_some_and(|won| won.goal == Goal::Direct(peer));
+        if session.inbound && session.via.is_none() {
+            self.dialled_by(cx, peer, &session);
+        }
         if !session.inbound && session.via.is_none() && !is_punched {
             self.reached(
                 cx,
@@ -424,7 +432,7 @@ impl Peers {
         if session.via.is_some() {
             // Where the relay sees us is its affair, and where we listen is of no use to who came by it.
         } else if ours {
-            greet(cx, peer, ANSWER_TIME);
+            self.greet(cx, peer, ANSWER_TIME);
         } else if !session.inbound && !cx.roster.own_addrs.is_empty() {
             // The only way to become known to a deployed peer.
             let own = cx.roster.own_addrs.clone();
@@ -547,10 +555,15 @@ impl Peers {
     fn unsettle(&mut self, cx: &mut Cx<'_>) {
         self.unsettled = cx.now.mono;
         self.back_off = Lru::new(BOOK_PEERS_MAX);
-        let peers = cx.roster.iter().map(|(peer, _)| *peer);
-        let ours: Vec<NodeKey> = peers.filter(|peer| is_direct(cx.roster, peer)).collect();
-        for peer in ours {
-            greet(cx, peer, STILL_THERE_TIME);
+        self.greet_all(cx, STILL_THERE_TIME);
+        self.timers.set(Timer::Greet, cx.now.mono + GREET_AGAIN);
+    }
+
+    fn greet_all(&self, cx: &mut Cx<'_>, within: Duration) {
+        let direct = cx.roster.iter().filter(|(_, session)| session.is_direct());
+        let direct: Vec<NodeKey> = direct.map(|(peer, _)| *peer).collect();
+        for peer in direct {
+            self.greet(cx, peer, within);
         }
     }
 
@@ -606,6 +619,7 @@ impl Peers {
             match timer {
                 Timer::Round => self.round(cx),
                 Timer::Reach => self.ask_reach(cx),
+                Timer::Greet => self.greet_all(cx, ANSWER_TIME),
                 Timer::Punch(peer) => self.punch(cx, peer),
                 Timer::Bootstrap(number) => self.dial_bootstrap(cx, number),
             }
@@ -716,20 +730,6 @@ impl Peers {
         }
         self.book.insert(key, record);
     }
-}
-
-/// Whether the session with a peer is one of ours that no relay carries.
-fn is_direct(roster: &Roster, peer: &NodeKey) -> bool {
-    roster.session(peer).is_some_and(Session::is_direct)
-}
-
-/// Tells a peer of ours where we listen; it answers where it sees us.
-fn greet(cx: &mut Cx<'_>, peer: NodeKey, within: Duration) {
-    let listening = Listening {
-        quic_port: cx.config.outer_port(Transport::Quic),
-        tcp_port: cx.config.outer_port(Transport::Tcp),
-    };
-    cx.call(peer, Request::Listening(listening), within, Tag::Greeted);
 }
 
 /// Tells of a peer that was refused for the safety of the session.

@@ -10,6 +10,7 @@ use crate::id::NodeKey;
 use crate::io::Transport;
 use crate::limits::{ANNOUNCED_MAX, OWN_IPS_MAX, VOTES_MAX};
 use crate::lru::Lru;
+use crate::netgroup::{Scope, scope, subscriber};
 use crate::session::Roster;
 use crate::time::Time;
 use crate::wire::PeerAddr;
@@ -175,6 +176,17 @@ impl OwnAddrs {
         }
         addrs.extend(self.routes.iter().chain(&self.tunnel).cloned());
         addrs
+    }
+
+    /// Whether somebody at this address is on our own network, or behind the same router, so that being reached from there
+    /// says nothing of others.
+    pub(super) fn is_near(&self, config: &Config, ip: IpAddr) -> bool {
+        let of = subscriber(ip);
+        let mut own = config.bound_ips.iter().chain(&self.interfaces);
+        let is_seen = |(_, vote): (_, &Vote)| subscriber(vote.ip) == of;
+        scope(&ip) != Scope::World
+            || own.any(|own| subscriber(*own) == of)
+            || self.votes.iter().any(is_seen)
     }
 
     /// Whether we listen there ourselves for certain: what peers observe may be the address of a router.

@@ -254,13 +254,42 @@ impl Peers {
                 self.voices.hear(transport, voice);
             }
         }
-        let now = self.reachability(cx.config);
-        if (before.quic, before.tcp) != (now.quic, now.tcp) {
-            self.tell_reach(cx, now);
-        }
+        self.tell_reach(cx, before);
     }
 
-    fn tell_reach(&self, cx: &mut Cx<'_>, now: Reachability) {
+    /// A peer dialled us, which tells as much as one that was asked to.
+    pub(super) fn dialled_by(&mut self, cx: &mut Cx<'_>, peer: NodeKey, session: &Session) {
+        let ip = session.remote.ip();
+        let is_telling = match session.transport {
+            Transport::Quic => self.is_new_to_quic(ip, cx.now.mono),
+            Transport::Tcp => true,
+        };
+        let network = network(session);
+        let voices = self.voices.of(session.transport);
+        let mut of_network = voices.iter().rev().filter(|it| it.network == network);
+        let is_known = of_network.next().is_some_and(|voice| voice.reached);
+        // Those who were asked are not forgotten for those who come by themselves.
+        let is_full = voices.len() >= REACH_VOICES_MAX;
+        if !is_telling || is_known || is_full || self.own.is_near(cx.config, ip) {
+            return;
+        }
+        let before = self.reachability(cx.config);
+        let voice = Voice {
+            of: peer,
+            network,
+            reached: true,
+        };
+        self.voices.hear(session.transport, voice);
+        self.tell_reach(cx, before);
+    }
+
+    /// Tells what others found out, if it was something else before.
+    fn tell_reach(&self, cx: &mut Cx<'_>, before: Reachability) {
+        let now = self.reachability(cx.config);
+        if (before.quic, before.tcp) == (now.quic, now.tcp) {
+            return;
+        }
+        self.greet_anew(cx, before);
         cx.event(crate::event::Event::Reachability(now));
         if let Some(is_direct) = now.is_direct() {
             cx.wish(Wish::Reachable(is_direct));

@@ -6,7 +6,6 @@ use super::Peers;
 use super::book::Record;
 use crate::id::NodeKey;
 use crate::session::{Roster, Session};
-use crate::time::UnixTime;
 use crate::view::{PeerView, SessionView, Stats, Status};
 
 impl Peers {
@@ -50,10 +49,12 @@ impl Peers {
         let session = roster.session(&key);
         let session = session.map(|session| self.session_view(&key, session));
         let tunnel = roster.all(&key).iter().find_map(|session| session.tunnel);
+        let known = record.addrs.iter();
+        let addresses = known.filter(|known| known.reached.is_some());
         PeerView {
             key,
             session: session.map(|session| SessionView { tunnel, ..session }),
-            addresses: record.reached_since(UnixTime(0)).cloned().collect(),
+            addresses: addresses.map(|known| known.addr.clone()).collect(),
             last_seen: record.last_seen,
             score: record.score,
             ours: record.ours,

@@ -127,6 +127,20 @@ impl Carrier {
             && in_network.count() < limits.reservations_per_network_max as usize
     }
 
+    /// Who has a place is elsewhere, and keeps it if those there may have one more.
+    pub(super) fn on_moved(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey, ip: IpAddr) {
+        let limits = cx.config.relay.as_ref();
+        let has_room = limits.is_some_and(|limits| self.has_room(limits, &peer, ip));
+        let place = self.places.get_mut(&peer);
+        let Some(place) = place.filter(|place| place.link == link && place.ip != ip) else {
+            return;
+        };
+        place.ip = ip;
+        if !has_room {
+            self.places.remove(&peer);
+        }
+    }
+
     /// Whoever asks too often is refused before it costs more.
     fn count_ask(&mut self, ip: IpAddr, now: Time) -> Result<(), &'static str> {
         let full = TokenBucket::new(RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, now);

@@ -12,6 +12,7 @@ mod tunnel;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use self::announce::Announcer;
@@ -25,6 +26,7 @@ use self::tunnel::{Asking, Own, Slots};
 use crate::cx::{self, CallError, Cx, Outcome};
 use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::limits::RELAY_ANNOUNCEMENTS_MAX;
+use crate::netgroup::subscriber;
 use crate::outbox::ForCircuit;
 use crate::record::RelayAnnouncement;
 use crate::rng::Rng;
@@ -343,6 +345,17 @@ impl Relay {
         self.places.on_reachable(cx, is_direct);
         self.announcer.on_reachable(is_direct);
         self.own.on_reachable(cx, is_direct);
+    }
+
+    /// A connected peer is at another address.
+    pub(crate) fn on_peer_moved(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        peer: NodeKey,
+        ip: IpAddr,
+    ) {
+        self.carrier.on_moved(cx, link, peer, subscriber(ip));
     }
 
     /// Our addresses are others.

@@ -84,6 +84,12 @@ pub(crate) enum SessionEvent {
         via: Option<NodeKey>,
         lost: Vec<CallId>,
     },
+    /// A session's other end has another address.
+    Moved {
+        link: LinkId,
+        key: NodeKey,
+        remote: SocketAddr,
+    },
     /// A link that we dialled is there; its handshake begins.
     Opened {
         link: LinkId,
@@ -433,7 +439,28 @@ impl Sessions {
             LinkEvent::Failed(error) => self.forget(id, LinkFailure::Dial(error), step.heard),
             LinkEvent::Bytes(lane, bytes) => self.bytes(&mut step, lane, bytes),
             LinkEvent::Room(lane, bytes) => self.room(&mut step, lane, bytes),
+            LinkEvent::Moved(remote) => self.moved(id, remote, step.heard),
             LinkEvent::Closed(_) => self.forget(id, LinkFailure::Closed, step.heard),
+        }
+    }
+
+    fn moved(&mut self, id: LinkId, remote: SocketAddr, heard: &mut VecDeque<SessionEvent>) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.remote = Some(remote);
+        let key = match &mut link.state {
+            State::Accepted(info) | State::Answered(info, _) | State::Offered(info, ..) => {
+                info.remote = remote;
+                return;
+            }
+            State::Up(up) => up.key,
+            State::Dialing(_) | State::Moving => return,
+        };
+        if let Some(session) = self.roster.by_link(&key, id) {
+            session.remote = remote;
+            let link = id;
+            heard.push_back(SessionEvent::Moved { link, key, remote });
         }
     }
 

@@ -172,6 +172,7 @@ impl Deployed {
                     }
                 }
             }
+            LinkEvent::Moved(_) => {}
             LinkEvent::Closed(_) => {
                 self.links.remove(&link);
                 if let Some(relaying) = &mut self.relaying {

@@ -54,8 +54,12 @@ pub struct Host_ {
     pub node: Option<Node>,
     /// A deployed peer in the place of a node.
     pub deployed: Option<Deployed>,
+    /// Where it is.
+    pub at: IpAddr,
     /// Nobody can dial it: it is behind a router that lets nothing in.
     pub walled: bool,
+    /// Who can dial it, if it is not walled, from which address over what.
+    pub admits: fn(IpAddr, Transport) -> bool,
     /// All that links brought it, if somebody wants to know.
     pub brought: Option<BTreeMap<(LinkId, Lane), Vec<u8>>>,
     pub disk: Disk,
@@ -101,23 +105,36 @@ impl World {
     }
 
     pub fn add_with(&mut self, bootstrap: &[usize], change: impl FnOnce(&mut Config)) -> usize {
+        self.add_at(ip(self.hosts.len()), bootstrap, change)
+    }
+
+    /// One that is elsewhere than others.
+    pub fn add_at(
+        &mut self,
+        at: IpAddr,
+        bootstrap: &[usize],
+        change: impl FnOnce(&mut Config),
+    ) -> usize {
         let number = self.hosts.len();
         let mut config = Config {
             quic_port: Some(QUIC_PORT),
             tcp_port: Some(QUIC_PORT + 1),
-            bound_ips: vec![ip(number)],
+            bound_ips: vec![at],
             ..Config::default()
         };
         for peer in bootstrap {
+            let at = self.hosts.get(*peer).map_or(ip(*peer), |host| host.at);
             config
                 .bootstrap
-                .push(format!("quic://{}:{QUIC_PORT}", ip(*peer)).parse().unwrap());
+                .push(format!("quic://{at}:{QUIC_PORT}").parse().unwrap());
         }
         change(&mut config);
         self.hosts.push(Host_ {
             node: None,
             deployed: None,
+            at,
             walled: false,
+            admits: |_, _| true,
             brought: None,
             disk: Disk::default(),
             config,
@@ -135,7 +152,12 @@ impl World {
 
     /// A deployed peer; nodes reach it as a bootstrap peer.
     pub fn add_deployed(&mut self) -> usize {
-        let number = self.add(&[]);
+        self.add_deployed_at(ip(self.hosts.len()))
+    }
+
+    /// A deployed peer that is elsewhere than others.
+    pub fn add_deployed_at(&mut self, at: IpAddr) -> usize {
+        let number = self.add_at(at, &[], |_| {});
         let host = &mut self.hosts[number];
         host.node = None;
         host.deployed = Some(Deployed::new(host.seed));
@@ -159,9 +181,10 @@ impl World {
 
     /// A deployed peer dials a node.
     pub fn dial_from(&mut self, number: usize, target: usize) -> LinkId {
+        let at = self.hosts[target].at;
         let (link, dial) = self.deployed(number).dial(Dial {
             transport: Transport::Quic,
-            host: Host::Ip(ip(target)),
+            host: Host::Ip(at),
             port: QUIC_PORT,
         });
         self.carry_out(number, dial);
@@ -315,6 +338,22 @@ impl World {
         self.push(number, Duration::ZERO, Input::Host(event));
     }
 
+    /// A host is elsewhere, and goes on with the links that it dialled, as QUIC does: after a while it has proved to
+    /// their other ends where it is.
+    pub fn move_to(&mut self, number: usize, at: IpAddr, interface: IpAddr) {
+        self.hosts[number].at = at;
+        let ends = self
+            .ends
+            .iter()
+            .filter(|((host, link), _)| *host == number && link.0 >> 63 == 0);
+        let others: Vec<(usize, LinkId)> = ends.map(|(_, end)| end.peer).collect();
+        for (other, link) in others {
+            let moved = LinkEvent::Moved(SocketAddr::new(at, 40_001));
+            self.push(other, Duration::from_millis(200), Input::Link(link, moved));
+        }
+        self.tell(number, HostEvent::Addresses(vec![interface]));
+    }
+
     /// Lets time pass until something holds, at most two virtual minutes.
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&World) -> bool) {
         let end = self.now + Duration::from_secs(120);
@@ -466,10 +505,12 @@ impl World {
             Transport::Quic => QUIC_PORT,
             Transport::Tcp => QUIC_PORT + 1,
         };
+        let from = number;
         let callee = (0..self.hosts.len()).find(|number| {
             let host = &self.hosts[*number];
-            ip(*number) == target
+            host.at == target
                 && !host.walled
+                && (host.admits)(self.hosts[from].at, dial.transport)
                 && (host.node.is_some() || host.deployed.is_some())
         });
         let Some(callee) = callee.filter(|_| dial.port == port) else {
@@ -482,7 +523,7 @@ impl World {
         self.next_link += 1;
         let accepted = LinkId(self.next_link | 1 << 63);
         let exporter = [self.next_link as u8; 32];
-        let near = SocketAddr::new(ip(number), 40_000);
+        let near = SocketAddr::new(self.hosts[number].at, 40_000);
         let far = SocketAddr::new(target, dial.port);
         for (end, peer) in [
             ((number, link), (callee, accepted)),

@@ -247,10 +247,17 @@ impl Network {
         if !exists || (end.host, end.local) != (host, at) {
             return false;
         }
-        if follows && settled {
+        if end.remote == datagram.from {
+            return true;
+        }
+        let moves = follows && settled;
+        if moves {
             end.remote = datagram.from;
         }
-        end.remote == datagram.from
+        if moves && end.state == State::Up {
+            self.tell(pipe, side, LinkEvent::Moved(datagram.from.into()));
+        }
+        moves
     }
 
     /// QUIC links that the host dialled have its new address.

@@ -117,7 +117,7 @@ impl Real {
                 }
             }
             LinkEvent::Failed(_) | LinkEvent::Closed(_) => self.gone(host, link),
-            LinkEvent::Bytes(..) | LinkEvent::Room(..) => {}
+            LinkEvent::Bytes(..) | LinkEvent::Room(..) | LinkEvent::Moved(_) => {}
         }
     }
 

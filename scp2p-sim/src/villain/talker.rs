@@ -409,6 +409,7 @@ impl Talker {
                     link.room.add(lane, bytes);
                 }
             }
+            LinkEvent::Moved(_) => {}
             LinkEvent::Failed(_) | LinkEvent::Closed(_) => {
                 if self.links.remove(&id).is_some() {
                     self.heard.push_back(Heard::Gone(id));

@@ -15,6 +15,7 @@ use quinn_proto::{
 use super::super::half_open::is_loopback;
 use super::super::mtu::Mtus;
 use super::super::tls::Identity;
+use super::path::Watching;
 
 /// Silence after which a connection is given up, as deployed peers announce it.
 const IDLE: Duration = Duration::from_secs(30);
@@ -130,20 +131,18 @@ impl HmacKey for ResetKey {
 fn transport(payload_max: u16, is_loopback: bool, bidi: u32) -> TransportConfig {
     let idle = IdleTimeout::try_from(IDLE).expect("the idle time is in range");
     let mut config = TransportConfig::default();
+    let mut cubic = CubicConfig::default();
     if is_loopback {
         // The default window may be smaller than one such packet, which then never leaves.
-        let mut cubic = CubicConfig::default();
         cubic.initial_window(INITIAL_PACKETS * u64::from(payload_max));
-        config
-            .initial_mtu(payload_max)
-            .mtu_discovery_config(None)
-            .congestion_controller_factory(Arc::new(cubic));
+        config.initial_mtu(payload_max).mtu_discovery_config(None);
     } else {
         let mut mtu_discovery = MtuDiscoveryConfig::default();
         mtu_discovery.upper_bound(payload_max);
         config.mtu_discovery_config(Some(mtu_discovery));
     }
     config
+        .congestion_controller_factory(Arc::new(Watching(Arc::new(cubic))))
         .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
         .datagram_receive_buffer_size(None)

@@ -1,7 +1,7 @@
 //! One QUIC connection and the link it carries.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use scp2p_proto::session::EXPORTER_LABEL;
 use super::super::{AcceptedIds, CLOSING_TIME_MAX, OPENING_TIME_MAX};
 use super::config::FULL_WINDOW;
 use super::lane::{LaneState, Reading};
+use super::path::is_proven;
 
 /// Bytes granted in all from where on a connection gets its full window: more than an
 /// unauthenticated link is ever granted.
@@ -28,6 +29,10 @@ pub(super) struct Conn {
     pub(super) quic: Connection,
     /// Where the remote was at first; it may move.
     pub(super) first_remote: IpAddr,
+    /// Where the remote is, as the node was told.
+    remote: SocketAddr,
+    /// Answers to challenges that came while it was elsewhere.
+    responses: u64,
     /// The instant registered for this connection.
     pub(super) timer: Option<Instant>,
     /// Whether this connection is queued to be driven.
@@ -84,6 +89,8 @@ impl Conn {
     fn new(quic: Connection, phase: Phase) -> Conn {
         Conn {
             first_remote: quic.remote_address().ip(),
+            remote: quic.remote_address(),
+            responses: 0,
             quic,
             timer: None,
             is_touched: false,
@@ -148,7 +155,13 @@ impl Conn {
 
     /// Does what is due in quinn and here.
     pub(super) fn timeout(&mut self, now: Instant) {
+        let remote = self.quic.remote_address();
         self.quic.handle_timeout(now);
+        if self.quic.remote_address() != remote {
+            // Nobody proved to be there, so quinn went back, where its timer for what is not acknowledged needs
+            // something to be under way.
+            self.quic.ping();
+        }
         match self.phase {
             Phase::Closing { code, until } if until <= now => self.shut(now, code),
             // An opening that is too late is told by `settle`, as one that failed otherwise is.
@@ -195,6 +208,7 @@ impl Conn {
             self.shut(now, CloseCode::Handshake);
         }
         if let Phase::Open { id } = self.phase {
+            events.extend(self.moved().map(|remote| (id, LinkEvent::Moved(remote))));
             for (lane, state) in [
                 (Lane::Control, &mut self.control),
                 (Lane::Bulk, &mut self.bulk),
@@ -205,6 +219,26 @@ impl Conn {
                 }
             }
         }
+    }
+
+    /// The address of the remote if the node was told another one, once the remote has proved it. Whoever sends from
+    /// addresses that are not its own has not moved.
+    fn moved(&mut self) -> Option<SocketAddr> {
+        let remote = self.quic.remote_address();
+        if remote == self.remote {
+            return None;
+        }
+        if is_proven(&self.quic) {
+            self.remote = remote;
+            return Some(remote);
+        }
+        // What is acknowledged after the proof shows that there was one.
+        let responses = self.quic.stats().frame_rx.path_response;
+        if responses != self.responses {
+            self.responses = responses;
+            self.quic.ping();
+        }
+        None
     }
 
     /// Whether reading could give the node something.
@@ -269,7 +303,7 @@ impl Conn {
             .expect("32 bytes are a length that every suite exports");
         let info = LinkInfo {
             transport: Transport::Quic,
-            remote: self.quic.remote_address(),
+            remote: self.remote,
             exporter,
         };
         if let Some(id) = dial {

@@ -7,6 +7,7 @@
 mod config;
 mod conn;
 mod lane;
+mod path;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

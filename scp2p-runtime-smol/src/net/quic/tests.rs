@@ -27,6 +27,8 @@ struct Net {
     /// Of a thousand datagrams, how many are lost, and how many come late.
     lost: u32,
     late: u32,
+    /// Where the datagrams of the first peer seem to come from, if it is not where it is.
+    forged: Option<SocketAddr>,
     dice: u32,
     received: BTreeMap<(usize, Lane), Vec<u8>>,
 }
@@ -55,6 +57,7 @@ impl Net {
             mtu: 65_507,
             lost: 0,
             late: 0,
+            forged: None,
             dice: 0x2545_f491,
             received: BTreeMap::new(),
         }
@@ -93,15 +96,16 @@ impl Net {
             while let Some(transmit) = self.peers[n].links.poll_transmit(self.now, 8, &mut buffer) {
                 let size = transmit.segment_size.unwrap_or(transmit.size);
                 for payload in buffer[..transmit.size].chunks(size) {
-                    self.carry(n, payload.to_vec());
+                    self.carry(n, transmit.destination, payload.to_vec());
                 }
                 buffer.clear();
             }
         }
     }
 
-    fn carry(&mut self, from: usize, payload: Vec<u8>) {
-        if payload.len() > self.mtu || self.roll() < self.lost {
+    fn carry(&mut self, from: usize, destination: SocketAddr, payload: Vec<u8>) {
+        let is_there = destination == self.peers[1 - from].addr;
+        if !is_there || payload.len() > self.mtu || self.roll() < self.lost {
             return;
         }
         let mut at = self.now + self.latency;
@@ -110,7 +114,39 @@ impl Net {
         }
         self.sent += 1;
         self.wire
-            .insert((at, self.sent), (1 - from, self.peers[from].addr, payload));
+            .insert((at, self.sent), (1 - from, self.source(from), payload));
+    }
+
+    /// Where a peer's datagrams seem to come from.
+    fn source(&self, from: usize) -> SocketAddr {
+        let forged = self.forged.filter(|_| from == 0);
+        forged.unwrap_or(self.peers[from].addr)
+    }
+
+    /// Whether bytes of both ends come through.
+    fn is_alive(&mut self, (dialled, accepted): (LinkId, LinkId)) -> bool {
+        self.grant_all((dialled, accepted), 1000);
+        let before = [0, 1].map(|n| self.got(n, Lane::Control).len());
+        // The initiator speaks first: its stream is how the other end learns of the lane.
+        for (n, id) in [(0, dialled), (1, accepted)] {
+            self.peers[n].links.send(id, Lane::Control, frame(1, 100));
+            self.run(Duration::from_secs(10), |net| {
+                net.got(1 - n, Lane::Control).len() == before[1 - n] + 112
+            });
+        }
+        self.has_closed(0).or(self.has_closed(1)).is_none()
+    }
+
+    /// Where the accepting end was told that the other is now.
+    fn moves(&self) -> Vec<SocketAddr> {
+        let events = self.peers[1].events.iter();
+        let moves = events.filter_map(|(_, event)| {
+            let LinkEvent::Moved(remote) = event else {
+                return None;
+            };
+            Some(*remote)
+        });
+        moves.collect()
     }
 
     /// Runs until the condition holds; panics after `limit` of the network's time.
@@ -217,6 +253,45 @@ fn a_restarted_endpoint_ends_connections_of_before() {
     };
     net.peers[0].links.send(id, Lane::Control, frame);
     net.run(Duration::from_secs(1), |net| net.has_closed(0).is_some());
+}
+
+/// A router chose another port, or the host has another address: the link goes on, and the node is told where its other
+/// end is.
+#[test]
+fn a_remote_that_moved_is_told_of_and_keeps_its_link() {
+    for to in [([203, 0, 113, 1], 40_000), ([198, 51, 100, 1], 7001)] {
+        let mut net = Net::new([203, 0, 113, 1]);
+        let ids = net.open();
+        assert!(net.is_alive(ids));
+        assert!(net.moves().is_empty());
+        net.peers[0].addr = to.into();
+        assert!(net.is_alive(ids));
+        net.run(Duration::from_secs(1), |net| !net.moves().is_empty());
+        assert!(net.is_alive(ids));
+        assert_eq!(net.moves(), [to.into()]);
+    }
+}
+
+/// Datagrams that only seem to come from an address say nothing of who is there, and do not end the link.
+#[test]
+fn nobody_is_taken_to_be_where_datagrams_only_seem_to_come_from() {
+    for forged in [([203, 0, 113, 1], 40_000), ([198, 51, 100, 1], 7001)] {
+        let mut net = Net::new([203, 0, 113, 1]);
+        let ids = net.open();
+        assert!(net.is_alive(ids));
+        net.forged = Some(forged.into());
+        for _ in 0..5 {
+            net.peers[0].links.send(ids.0, Lane::Control, frame(2, 100));
+            let until = net.now + Duration::from_millis(500);
+            net.run(Duration::from_secs(1), |net| net.now >= until);
+        }
+        net.forged = None;
+        net.received.clear();
+        let until = net.now + Duration::from_secs(5);
+        net.run(Duration::from_secs(10), |net| net.now >= until);
+        assert!(net.is_alive(ids));
+        assert!(net.moves().is_empty(), "{:?}", net.moves());
+    }
 }
 
 const SECRET: [u8; 32] = [5; 32];

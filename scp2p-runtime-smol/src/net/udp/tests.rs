@@ -103,6 +103,7 @@ fn bytes_cross_real_sockets() {
                 LinkEvent::Room(..) => {}
                 other @ (LinkEvent::Bytes(Lane::Control, _)
                 | LinkEvent::Failed(_)
+                | LinkEvent::Moved(_)
                 | LinkEvent::Closed(_)) => panic!("{other:?}"),
             },
             || got.borrow().len() == total,

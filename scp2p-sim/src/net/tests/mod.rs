@@ -178,6 +178,7 @@ impl World {
             event @ (LinkEvent::Accepted(_)
             | LinkEvent::Dialed(_)
             | LinkEvent::Failed(_)
+            | LinkEvent::Moved(_)
             | LinkEvent::Closed(_)) => self.told.push((self.now, host, link, event)),
         }
     }
