@@ -9,6 +9,7 @@ use common::World;
 use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
 use scp2p_proto::config::RelayLimits;
 use scp2p_proto::id::{NodeKey, ShareId};
+use scp2p_proto::io::Transport;
 use scp2p_proto::limits::FRAME_MAX;
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::storage::LocalPath;
@@ -133,6 +134,21 @@ fn who_listens_over_quic_alone_is_found_through_a_relay() {
     world.hosts[seeder].walled = true;
     world.until("a place", |world| !relays_of(world, seeder).is_empty());
     assert_eq!(relays_of(&world, seeder), [world.key(relay)]);
+}
+
+/// Datagrams go nowhere in some networks.
+#[test]
+fn one_of_several_relays_is_named_over_tcp() {
+    let mut world = World::new();
+    let relays = [add_relay(&mut world, &[]), add_relay(&mut world, &[])];
+    let walled = add_walled(&mut world, &relays);
+    world.until("two places", |world| relays_of(world, walled).len() == 2);
+    world.pass(Duration::from_secs(60));
+    let addresses = world.node(walled).status().addresses;
+    let routes = addresses.iter().filter_map(|addr| addr.relay_via.as_ref());
+    let over: Vec<Transport> = routes.map(|route| route.relay.transport).collect();
+    assert_eq!(over, [Transport::Quic, Transport::Tcp]);
+    assert_eq!(relays_of(&world, walled).len(), 2);
 }
 
 /// Others try the relays of a node in the order in which it names them.

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -203,6 +204,15 @@ impl Record {
             .filter(move |known| known.reached.is_some_and(|at| at >= since))
             .map(|known| &known.addr)
             .filter(|addr| !self.is_untold(addr))
+    }
+
+    /// Where it listens over TCP at this IP, as far as it says.
+    pub(super) fn over_tcp_at(&self, ip: IpAddr) -> Option<&PeerAddr> {
+        let mut addrs = self.addrs.iter().map(|known| &known.addr);
+        addrs.find(|addr| {
+            let is_own = addr.ip == ip && addr.relay_via.is_none();
+            is_own && addr.transport == Transport::Tcp && !self.is_untold(addr)
+        })
     }
 
     /// Whether it says that nobody reaches it there.

@@ -17,14 +17,18 @@ use crate::wish::Wish;
 const RELAYS_AT_ONCE: usize = 2;
 
 impl Peers {
-    /// Others find us at these relays, where we have reached them.
+    /// Others find us at these relays, where we have reached them: at the last of several over TCP, for those who have no
+    /// way over QUIC.
     pub(crate) fn set_routes(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
         let own = cx.keys.public();
         let records = relays.iter().filter_map(|relay| self.book.peer(relay));
-        let at = records.filter_map(|record| {
+        let last = relays.len().saturating_sub(1);
+        let at = records.enumerate().filter_map(|(n, record)| {
             let known = record.dial_order();
-            let reached = known.into_iter().find(|known| known.reached.is_some());
-            reached.map(|known| known.addr.clone())
+            let reached = known.into_iter().find(|known| known.reached.is_some())?;
+            let over_tcp = record.over_tcp_at(reached.addr.ip);
+            let addr = over_tcp.filter(|_| n > 0 && n == last);
+            Some(addr.unwrap_or(&reached.addr).clone())
         });
         let routes = at.map(|relay| PeerAddr {
             key: Some(own),
