@@ -261,6 +261,15 @@ fn slots_are_renewed_by_their_owners_and_bounded() {
     assert!(theirs[0].is_ok(), "the one of before is over");
 }
 
+#[test]
+fn slots_are_no_more_than_the_tunnels_that_are_told() {
+    let mut scene = scene();
+    scene.limit(|limits| limits.circuits_max = 2);
+    let [second, third] = [(); 2].map(|()| scene.asked(&[register(None, false)]).remove(0));
+    assert!(second.is_ok(), "{second:?}");
+    assert_eq!(third, refused("rate limit: relay slot limit reached"));
+}
+
 /// An owner that says something by itself, or nothing for long, harms nobody but those who ask it.
 #[test]
 fn what_an_owner_sends_unasked_reaches_nobody() {

@@ -253,8 +253,22 @@ impl Carrier {
         }
     }
 
-    pub(super) fn on_down(&mut self, link: LinkId) {
-        self.places.retain(|_, place| place.link != link);
+    /// A session has ended. Its peer may have another, of which it knows no more than that it has a place here.
+    pub(super) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey) {
+        let Some(place) = self.places.get_mut(&peer).filter(|it| it.link == link) else {
+            return;
+        };
+        let mut left = cx.roster.all(&peer).iter();
+        match left.find(|session| session.link != link && session.is_direct()) {
+            Some(session) => {
+                place.link = session.link;
+                let (link, ip) = (session.link, subscriber(session.remote.ip()));
+                self.on_moved(cx, link, peer, ip);
+            }
+            None => {
+                self.places.remove(&peer);
+            }
+        }
     }
 
     pub(super) fn on_time(&mut self, cx: &mut Cx<'_>, pipes: &mut Pipes) {

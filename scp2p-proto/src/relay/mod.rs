@@ -320,7 +320,7 @@ impl Relay {
     /// A session has ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId, peer: NodeKey, last: bool) {
         self.pipes.session_down(cx, link);
-        self.carrier.on_down(link);
+        self.carrier.on_down(cx, link, peer);
         self.slots.on_down(cx, link);
         self.own.on_down(cx, link);
         if last {

@@ -20,6 +20,8 @@ use crate::wish::{Conduct, Wish};
 const RESERVE_TIME: Duration = Duration::from_secs(5);
 /// How long a relay that gave no place is not asked again.
 const REFUSED_FOR: Duration = Duration::from_secs(300);
+/// The same of one that did not answer.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 /// How often more relays are looked for while there are too few, at first and at most.
 const LOOK_MIN: Duration = Duration::from_secs(2);
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -109,6 +111,8 @@ impl Places {
     }
 
     pub(super) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        // It may have said no because it was about to stop, and come back.
+        self.refusing.remove(&peer);
         if self.places.remove(&peer).is_some() {
             cx.wish(Wish::Judge(peer, Conduct::Slow));
             self.pause = LOOK_MIN;
@@ -255,8 +259,14 @@ impl Places {
                 }
             }
             Ok(_) | Err(_) => {
+                let rest = match answer {
+                    Ok(_) | Err(CallError::Refused { .. } | CallError::Malformed) => REFUSED_FOR,
+                    Err(CallError::TimedOut | CallError::Busy) => SILENT_FOR,
+                    // When there is a session again it is asked again.
+                    Err(CallError::Lost | CallError::Connect(_)) => Duration::ZERO,
+                };
                 self.places.remove(&relay);
-                self.refusing.insert(relay, now + REFUSED_FOR);
+                self.refusing.insert(relay, now + rest);
                 cx.wish(Wish::Judge(relay, Conduct::Slow));
                 self.show(cx);
                 self.next = Some(now);

@@ -130,7 +130,9 @@ impl Slots {
         let count =
             |is: &dyn Fn(&Slot) -> bool| self.slots.values().filter(|slot| is(slot)).count();
         let network = netgroup(host);
-        self.slots.len() >= SLOTS_MAX.min(limits.reservations_max as usize)
+        // Each is a place, and a tunnel as those are that deployed relays announce.
+        let most = limits.reservations_max.min(limits.circuits_max) as usize;
+        self.slots.len() >= SLOTS_MAX.min(most)
             || count(&|slot| slot.owner == *owner) >= SLOTS_OF_OWNER_MAX
             || count(&|slot| slot.host == host) >= limits.reservations_per_ip_max as usize
             || count(&|slot| netgroup(slot.host) == network)
