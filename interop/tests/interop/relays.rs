@@ -25,6 +25,14 @@ fn some_files() -> Files {
     Files::new(&[("a file", 600_000), ("another", 7)])
 }
 
+/// Plays at a relay of ours and at a published one.
+fn at_relays_of_both(release: Release, transport: Transport, play: impl Fn(&PeerAddr)) {
+    let our_relay = relaying(ours::only(transport));
+    let their_relay = release.start(Setup::listening(transport));
+    play(&ours::addr(&our_relay, transport));
+    play(&their_relay.addr(transport));
+}
+
 /// A node of ours that nobody can dial and that starts from this peer.
 fn hidden(peer: &PeerAddr) -> Node {
     Node::start(
@@ -180,14 +188,9 @@ fn we_fetch(relay: &PeerAddr, link: &ShareLink, files: &Files) {
 rows!(a_silent_owner_holds_up_no_download_of_ours over tcp);
 /// A published relay answers nothing else on a session while it waits for an owner.
 fn a_silent_owner_holds_up_no_download_of_ours(release: Release, transport: Transport) {
-    let our_relay = relaying(ours::only(transport));
-    let their_relay = release.start(Setup::listening(transport));
-    let files = some_files();
-    for relay in [
-        ours::addr(&our_relay, transport),
-        their_relay.addr(transport),
-    ] {
-        let gate = Gate::to(&relay);
+    at_relays_of_both(release, transport, |relay| {
+        let files = some_files();
+        let gate = Gate::to(relay);
         let (owner, link) = hidden_publisher(release, &gate.addr(), &files);
         let other = release.start(Setup::listening(transport).seeds([relay.clone()]));
         other.subscribe(&link);
@@ -202,10 +205,10 @@ fn a_silent_owner_holds_up_no_download_of_ours(release: Release, transport: Tran
         let providers = other.providers(items[0].content);
         assert_eq!(providers.len(), 2, "{providers:?}");
         gate.go_dark_after(0);
-        we_fetch(&relay, &link, &files);
+        we_fetch(relay, &link, &files);
         assert_eq!(owner.slots().len(), 1, "it knows of nothing");
         gate.cut();
-    }
+    });
 }
 
 /// Shares of one with this title.
@@ -293,14 +296,9 @@ fn we_take_a_new_slot_after_a_lost_tunnel(release: Release, transport: Transport
 rows!(we_find_the_new_slot_of_an_owner_that_lost_its_tunnel over tcp);
 /// The old slot stays in the provider lists.
 fn we_find_the_new_slot_of_an_owner_that_lost_its_tunnel(release: Release, transport: Transport) {
-    let our_relay = relaying(ours::only(transport));
-    let their_relay = release.start(Setup::listening(transport));
-    let files = some_files();
-    for relay in [
-        ours::addr(&our_relay, transport),
-        their_relay.addr(transport),
-    ] {
-        let gate = Gate::to(&relay);
+    at_relays_of_both(release, transport, |relay| {
+        let files = some_files();
+        let gate = Gate::to(relay);
         let (owner, link) = hidden_publisher(release, &gate.addr(), &files);
         let before = owner.slots();
         gate.cut();
@@ -310,8 +308,8 @@ fn we_find_the_new_slot_of_an_owner_that_lost_its_tunnel(release: Release, trans
         let now = owner.tunnel(&gate.addr()).expect("a tunnel");
         assert!(!before.contains(&now));
         owner.republish().expect("it is stored");
-        we_fetch(&relay, &link, &files);
-    }
+        we_fetch(relay, &link, &files);
+    });
 }
 
 rows!(a_slot_registered_again_has_its_newer_tunnel_at_our_relay_and_none_at_theirs over tcp);
