@@ -24,8 +24,8 @@ pub struct Config {
     /// The addresses that listeners are bound to when they are not bound to all.
     pub bound_ips: Vec<IpAddr>,
     /// Addresses at which the node is reached from outside, where it cannot see that itself: a router forwards their ports.
-    /// They come first among its own, up to [`ANNOUNCED_MAX`](crate::limits::ANNOUNCED_MAX) of them; those that nobody can
-    /// dial are left out.
+    /// They come first among its own, of which others are told [`OWN_ADDRS_MAX`](crate::limits::OWN_ADDRS_MAX), those
+    /// through relays among them; those that nobody can dial are left out.
     pub announced: Vec<PeerAddr>,
     /// What to announce in hellos.
     pub capabilities: Capabilities,

@@ -202,8 +202,8 @@ pub const CROSSING_TIME: Duration = Duration::from_secs(2);
 pub const REPLACED_TIME: Duration = Duration::from_secs(5);
 /// Peers in the address book: some 200 bytes each; what was seen longest ago goes first.
 pub const BOOK_PEERS_MAX: usize = 4096;
-/// Addresses kept of one peer: two transports on two families, as many that it moved from or places at relays.
-pub const BOOK_ADDRS_MAX: usize = 8;
+/// Addresses kept of one peer: as many as it tells of itself.
+pub const BOOK_ADDRS_MAX: usize = OWN_ADDRS_MAX;
 /// Bootstrap peers, configured and hinted at by links, that are kept connected.
 pub const BOOTSTRAPS_MAX: usize = 64;
 /// Links being opened at a time; more would look like a scan of the network.
@@ -214,10 +214,11 @@ pub const RESTING_ADDRS_MAX: usize = 4096;
 pub const PROBES_MAX: usize = 32;
 /// Peers whose view of our address counts.
 pub const VOTES_MAX: usize = 64;
-/// Own addresses that are told to others: both families, observed and of interfaces.
+/// Own IP addresses that are told to others: both families, observed and of interfaces.
 pub const OWN_IPS_MAX: usize = 4;
-/// Own addresses that the user names: as many as others are told of.
-pub const ANNOUNCED_MAX: usize = 2 * OWN_IPS_MAX;
+/// Own addresses that are told to others: both transports on each IP address. Those through relays are among them, so that
+/// nobody who keeps as many loses these.
+pub const OWN_ADDRS_MAX: usize = 2 * OWN_IPS_MAX;
 /// Addresses in one peer exchange, by SPECIFICATION §9.
 pub const PEX_SAMPLE_MAX: usize = 64;
 /// Addresses reached longer ago than this are not handed on, in seconds.
@@ -236,8 +237,8 @@ pub const HASH_BATCH_FILES: usize = 64;
 pub const HASH_BATCH_BYTES: u64 = 64 << 20;
 /// Hash loads of one publishing that are under way: two for each of two cores.
 pub const HASH_LOADS_MAX: u32 = 4;
-/// Hints in a link that we make; a link should fit a chat message.
-pub const PUBLISHED_HINTS_MAX: usize = 8;
+/// Hints in a link that we make: all our own addresses, while a link should fit a chat message.
+pub const PUBLISHED_HINTS_MAX: usize = OWN_ADDRS_MAX;
 /// Shares followed: each is polled, and all of them are listed to each peer.
 pub const SUBSCRIPTIONS_MAX: usize = 200;
 /// Heads of a share whose manifests we lack; the newest are kept.
@@ -300,8 +301,8 @@ pub const UPLOAD_HASHINGS_WAITING_MAX: usize = 128;
 pub const LEVEL1_CACHED_MAX: usize = 64;
 /// Providers kept of one content; a swarm needs no more, and a list fits a DHT value.
 pub const PROVIDERS_MAX: usize = 64;
-/// Addresses of one provider that speaks for itself: four own ones over both transports.
-pub const PROVIDER_ADDRS_MAX: usize = 2 * OWN_IPS_MAX;
+/// Addresses of one provider that speaks for itself: as many as it tells of itself.
+pub const PROVIDER_ADDRS_MAX: usize = OWN_ADDRS_MAX;
 /// How long a provider is believed to be there after it said so, in seconds.
 pub const PROVIDER_LIFE_SECS: u64 = 86_400;
 /// DHT values kept: an index entry has some 200 bytes.

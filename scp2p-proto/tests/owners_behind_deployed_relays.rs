@@ -5,13 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::World;
 use common::deployed::relay::Relaying;
+use common::{World, ip};
 use scp2p_proto::command::{Command, Publish, Reply};
 use scp2p_proto::config::{Config, RelayLimits};
 use scp2p_proto::id::{ContentId, LinkId, RelaySlotId};
+use scp2p_proto::io::Host;
 use scp2p_proto::limits::CHUNK_LEN;
-use scp2p_proto::record::{Providers, providers_key};
+use scp2p_proto::record::{Providers, ShareLink, providers_key};
 use scp2p_proto::storage::LocalPath;
 use scp2p_proto::view::Tunnel;
 use scp2p_proto::wire::{Answer, Envelope, RelayStream, Request};
@@ -74,12 +75,14 @@ impl Scene {
         self.slots()[0]
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self) -> ShareLink {
         let disk = &mut self.world.hosts[self.owner].disk;
         disk.put("/files/f", bytes());
         let publish = Publish::new("share", vec![LocalPath("/files".into())]);
-        let published = self.world.run(self.owner, Command::Publish(publish));
-        assert!(matches!(published, Ok(Reply::Published { .. })));
+        match self.world.run(self.owner, Command::Publish(publish)) {
+            Ok(Reply::Published { link, .. }) => link,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// What the node answers through the relay.
@@ -152,6 +155,23 @@ fn a_deployed_requester_gets_chunks_of_a_node_that_nobody_can_dial() {
         main.is_some_and(|it| it.tunnel.is_none()),
         "the session goes on"
     );
+}
+
+/// Whoever has the link connects the relay, where the provider lists are.
+#[test]
+fn a_link_leads_to_the_relay_and_to_no_port_that_nobody_listens_on() {
+    let mut scene = scene(|_| {});
+    scene.until_tunnel();
+    let link = scene.publish();
+    let at_relay = Host::Ip(ip(scene.relay));
+    let hints = link.bootstrap.iter().filter(|hint| hint.host == at_relay);
+    let addresses = scene.world.node(scene.owner).status().addresses;
+    let mut routes = addresses.iter().filter_map(|addr| addr.tunnel());
+    let relay = routes.next().expect("a tunnel").relay.clone();
+    let key = Some(scene.world.key(scene.relay));
+    assert_eq!(relay.key, key);
+    assert!(hints.clone().all(|hint| hint.port == relay.port));
+    assert!(hints.clone().any(|hint| hint.key == key));
 }
 
 /// The relay of this test fails when an owner sends anything by itself.

@@ -3,14 +3,15 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use common::World;
 use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
 use scp2p_proto::config::RelayLimits;
 use scp2p_proto::id::{NodeKey, ShareId};
-use scp2p_proto::io::Transport;
-use scp2p_proto::limits::FRAME_MAX;
+use scp2p_proto::io::{HostEvent, Transport};
+use scp2p_proto::limits::{FRAME_MAX, PUBLISHED_HINTS_MAX};
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::storage::LocalPath;
 use scp2p_proto::view::{DownloadState, Reach};
@@ -123,6 +124,37 @@ fn who_cannot_be_dialled_serves_through_a_relay() {
     begin(&mut world, client, link, share);
     finish(&mut world, client);
     assert_eq!(via(&world, client, seeder), Some(world.key(relay)));
+}
+
+/// Where a node cannot be dialled anyway leaves room for where it can be asked for.
+#[test]
+fn who_cannot_be_dialled_at_any_of_many_interfaces_serves_through_relays() {
+    let mut world = World::new();
+    let relays: Vec<usize> = (0..3).map(|_| add_relay(&mut world, &[])).collect();
+    let seeder = world.add_with(&relays, |config| config.bound_ips.clear());
+    world.hosts[seeder].walled = true;
+    let client = add_walled(&mut world, &relays[..1]);
+    let interfaces = [1, 2, 3, 4].map(|last| IpAddr::V4(Ipv4Addr::new(192, 168, 7, last)));
+    world.tell(seeder, HostEvent::Addresses(interfaces.into()));
+    world.until("three places", |world| relays_of(world, seeder).len() == 3);
+    let addresses = world.node(seeder).status().addresses;
+    assert_eq!(addresses.len(), PUBLISHED_HINTS_MAX);
+    let own: BTreeSet<IpAddr> = addresses
+        .iter()
+        .filter(|addr| addr.is_dialable())
+        .map(|addr| addr.ip)
+        .collect();
+    // One more was observed.
+    let near = own.iter().filter(|ip| interfaces.contains(ip));
+    assert_eq!((own.len(), near.count()), (4, 3), "{addresses:?}");
+    let (link, share) = publish(&mut world, seeder);
+    let hinted: BTreeSet<NodeKey> = link.bootstrap.iter().filter_map(|hint| hint.key).collect();
+    let led_to = relays.iter().chain([&seeder]);
+    assert_eq!(hinted, led_to.map(|number| world.key(*number)).collect());
+    begin(&mut world, client, link, share);
+    finish(&mut world, client);
+    let via = via(&world, client, seeder).expect("a circuit");
+    assert!(relays.iter().any(|relay| world.key(*relay) == via));
 }
 
 /// Where TCP is not listened on nobody says that it does not reach, and of QUIC only few can tell.

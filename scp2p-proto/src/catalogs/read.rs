@@ -145,9 +145,9 @@ impl Catalogs {
 /// us, and the peers we start from.
 pub(super) fn link(cx: &Cx<'_>, key: ShareKey, hints: &[BootstrapAddr], have: bool) -> ShareLink {
     let own = cx.roster.own_addrs.iter().filter(|_| have);
-    let here = own.map(|addr| match addr.circuit() {
-        Some((relay, key)) => hint(relay, key),
-        None => hint(addr, cx.keys.public()),
+    let here = own.map(|addr| match &addr.relay_via {
+        Some(route) => hint(&route.relay, route.relay.key),
+        None => hint(addr, Some(cx.keys.public())),
     });
     let mut bootstrap: Vec<BootstrapAddr> = Vec::new();
     let hints = hints.iter().cloned().chain(here);
@@ -159,12 +159,12 @@ pub(super) fn link(cx: &Cx<'_>, key: ShareKey, hints: &[BootstrapAddr], have: bo
     ShareLink { key, bootstrap }
 }
 
-fn hint(addr: &PeerAddr, key: NodeKey) -> BootstrapAddr {
+fn hint(addr: &PeerAddr, key: Option<NodeKey>) -> BootstrapAddr {
     BootstrapAddr {
         transport: Some(addr.transport),
         host: Host::Ip(addr.ip),
         port: addr.port,
-        key: Some(key),
+        key,
     }
 }
 

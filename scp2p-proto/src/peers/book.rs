@@ -182,7 +182,8 @@ impl Record {
         u64::from(score.unsigned_abs()) * if is_reached { 2 } else { 1 }
     }
 
-    /// Forgets the oldest of the ways through relays if there are many: those change as relays come and go.
+    /// Forgets the oldest of the ways through relays if there are many: those change as relays come and go. If there are
+    /// few, an address at which the peer was never reached gives way: who names relays cannot be dialled by most.
     fn make_room_for_route(&mut self) {
         let routes = |record: &Record| {
             let via = |known: &Known| known.addr.relay_via.is_some();
@@ -194,6 +195,12 @@ impl Record {
         };
         if let (Some(oldest), PLACES_WANTED..) = routes(self) {
             self.addrs.remove(oldest);
+        } else if self.addrs.len() >= BOOK_ADDRS_MAX {
+            let is_spare =
+                |known: &Known| known.reached.is_none() && known.addr.relay_via.is_none();
+            if let Some(last) = self.addrs.iter().rposition(is_spare) {
+                self.addrs.remove(last);
+            }
         }
     }
 
@@ -372,6 +379,8 @@ impl Book {
 mod tests {
     use super::*;
     use crate::io::Transport;
+    use crate::wire::{CIRCUIT_SLOT, RelayRoute};
+    use alloc::boxed::Box;
     use core::net::{IpAddr, Ipv4Addr};
 
     fn addr(port: u16, transport: Transport) -> PeerAddr {
@@ -429,6 +438,37 @@ mod tests {
             .map(|known| known.addr.port)
             .collect();
         assert_eq!(ports, [3, 2, 1]);
+    }
+
+    #[test]
+    fn a_way_through_a_relay_displaces_an_address_that_nobody_answered_at() {
+        let key = NodeKey([1; 32]);
+        let route = |n: u16| PeerAddr {
+            relay_via: Some(Box::new(RelayRoute {
+                relay: addr(n, Transport::Quic),
+                slot: CIRCUIT_SLOT,
+            })),
+            ..addr(n, Transport::Quic)
+        };
+        let mut book = Book::default();
+        book.reached(key, addr(1, Transport::Quic), UnixTime(5));
+        for port in 2..20 {
+            book.heard_of(key, addr(port, Transport::Quic));
+        }
+        let routes = PLACES_WANTED as u16;
+        for n in 0..=routes {
+            book.heard_of(key, route(100 + n));
+        }
+        // Named again, it displaces nothing.
+        book.heard_of(key, addr(8, Transport::Quic));
+        let known = book.peer(&key).map(|record| record.addrs.as_slice());
+        let ports = known.iter().flat_map(|addrs| addrs.iter());
+        let ports: Vec<u16> = ports.map(|known| known.addr.port).collect();
+        let direct = 1..=BOOK_ADDRS_MAX as u16 - routes;
+        assert_eq!(
+            ports,
+            direct.chain(101..=100 + routes).collect::<Vec<u16>>()
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::config::Config;
 use crate::id::NodeKey;
 use crate::io::Transport;
-use crate::limits::{ANNOUNCED_MAX, OWN_IPS_MAX, VOTES_MAX};
+use crate::limits::{OWN_ADDRS_MAX, OWN_IPS_MAX, VOTES_MAX};
 use crate::lru::Lru;
 use crate::netgroup::{Scope, scope, subscriber};
 use crate::session::Roster;
@@ -129,7 +129,8 @@ impl OwnAddrs {
     }
 
     /// Our addresses, the best first, those through relays last. First are those that the user named. Listeners bound to
-    /// certain addresses are at those; else the most observed addresses come before those of our interfaces.
+    /// certain addresses are at those; else the most observed addresses come before those of our interfaces. Who is found
+    /// through relays cannot be dialled from outside, so these ways take their room before all others.
     pub(super) fn addrs(&self, config: &Config, key: NodeKey, roster: &Roster) -> Vec<PeerAddr> {
         let with = |quic_port: Option<u16>| move |ip: &IpAddr| (*ip, quic_port);
         let mut places: Vec<(IpAddr, Option<u16>)> = config
@@ -153,6 +154,8 @@ impl OwnAddrs {
                 seen.push((ip, quic_port));
             }
         }
+        let through_relays = self.routes.iter().chain(&self.tunnel);
+        let room = OWN_ADDRS_MAX.saturating_sub(through_relays.clone().count());
         let found = seen.into_iter().flat_map(|(ip, quic_port)| {
             let ports = [
                 (Transport::Quic, quic_port),
@@ -168,13 +171,18 @@ impl OwnAddrs {
                 })
             })
         });
+        let mut found: Vec<PeerAddr> = found.collect();
+        if found.len() > room {
+            // Any interface may be the one on the network of who dials; one transport is enough there.
+            found.sort_by_key(|addr| addr.transport == Transport::Tcp);
+        }
         let mut addrs: Vec<PeerAddr> = Vec::new();
         for addr in announced(config, key).chain(found) {
-            if addrs.len() < ANNOUNCED_MAX && !addrs.contains(&addr) {
+            if addrs.len() < room && !addrs.contains(&addr) {
                 addrs.push(addr);
             }
         }
-        addrs.extend(self.routes.iter().chain(&self.tunnel).cloned());
+        addrs.extend(through_relays.cloned());
         addrs
     }
 
