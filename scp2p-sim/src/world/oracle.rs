@@ -242,7 +242,8 @@ impl World<'_> {
     /// A download gave up.
     pub(super) fn failed_download(&mut self, host: HostId, begun: &Begun, reason: &str) {
         let what = format!("{}: {reason}", begun.name.name);
-        if self.now >= self.scenario.heal.time() && self.must_finish(host, begun) {
+        let is_healed = self.now >= self.scenario.heal.time();
+        if is_healed && !begun.spoiled && self.must_finish(host, begun) {
             self.violate("no download fails in a healed world", &[host], what);
         } else if !self.may_fail(host) {
             let rule = "no download fails unless a disk or a villain is to blame";

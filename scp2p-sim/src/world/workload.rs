@@ -51,6 +51,8 @@ pub(super) struct Begun {
     pub(super) at: Time,
     /// Its user paused it.
     pub(super) paused: bool,
+    /// A file of it failed while there were faults, so that it cannot be whole.
+    pub(super) spoiled: bool,
     /// How often the files had been made when it began, if it was of the newest revision. Older files
     /// are nowhere any more.
     pub(super) made: Option<u32>,
@@ -371,6 +373,7 @@ impl World<'_> {
                 let begun = Begun {
                     at: now,
                     paused: false,
+                    spoiled: false,
                     made,
                     name,
                 };
@@ -530,6 +533,12 @@ impl World<'_> {
                     self.failed_download(host, &begun, reason);
                 }
             }
+            Event::ItemFailed { download, .. } => {
+                let is_healed = now >= self.scenario.heal.time();
+                if let Some(begun) = self.downloads.get_mut(&(host, *download)) {
+                    begun.spoiled |= !is_healed;
+                }
+            }
             Event::PeerConnected { peer, via, .. } => self.check_identity(host, *peer, *via),
             Event::PeerDisconnected { .. }
             | Event::Reachability(_)
@@ -540,7 +549,6 @@ impl World<'_> {
             | Event::ShareRejected { .. }
             | Event::FileChanged { .. }
             | Event::ItemRefused { .. }
-            | Event::ItemFailed { .. }
             | Event::DownloadProgress { .. }
             | Event::StoreTrouble { .. } => {}
         }
