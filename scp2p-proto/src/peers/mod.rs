@@ -585,11 +585,13 @@ impl Peers {
         };
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
-                let session = cx.roster.session(&from);
-                let is_quic =
-                    session.is_some_and(|it| !it.inbound && it.transport == Transport::Quic);
+                let Some(session) = cx.roster.session(&from) else {
+                    return;
+                };
+                let is_quic = !session.inbound && session.transport == Transport::Quic;
                 let port = is_quic.then_some(observed.port);
-                self.own.vote(from, observed.ip, port, cx.now.mono);
+                let voter = (from, session.remote.ip());
+                self.own.vote(voter, observed.ip, port, cx.now.mono);
                 // One more vote for the address that has most changes nothing.
                 let first = cx.roster.own_addrs.first();
                 if first.is_none_or(|first| first.ip != observed.ip) {
