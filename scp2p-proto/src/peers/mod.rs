@@ -703,7 +703,10 @@ impl Peers {
         }
     }
 
-    fn show_own_addrs(&self, cx: &mut Cx<'_>) {
+    fn show_own_addrs(&mut self, cx: &mut Cx<'_>) {
+        if self.own.has_moved(cx.config, cx.roster) {
+            self.forget_reach(cx);
+        }
         let addrs = self.own.addrs(cx.config, cx.keys.public(), cx.roster);
         if addrs != cx.roster.own_addrs {
             cx.own_addrs(addrs);

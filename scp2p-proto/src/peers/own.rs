@@ -22,6 +22,8 @@ const VOTE_LIFE: Duration = Duration::from_secs(600);
 pub(super) struct OwnAddrs {
     votes: Lru<NodeKey, Vote>,
     interfaces: Vec<IpAddr>,
+    /// Of each address family (whether it is IPv4), where most saw us from outside last.
+    outside: BTreeMap<bool, IpAddr>,
     /// Places at relays.
     routes: Vec<PeerAddr>,
     /// A slot at a deployed relay.
@@ -58,6 +60,7 @@ impl Default for OwnAddrs {
         OwnAddrs {
             votes: Lru::new(VOTES_MAX),
             interfaces: Vec::new(),
+            outside: BTreeMap::new(),
             routes: Vec::new(),
             tunnel: None,
         }
@@ -148,8 +151,35 @@ impl OwnAddrs {
         let is_gone = before.any(|ip| !self.interfaces.contains(&ip));
         if is_gone {
             self.votes = Lru::new(VOTES_MAX);
+            self.outside.clear();
         }
         is_gone
+    }
+
+    /// Whether those outside see us at another public address than before, as when a router gets another. More networks
+    /// have to name the new one than the old, so that hosts with two are not taken for moving.
+    pub(super) fn has_moved(&mut self, config: &Config, roster: &Roster) -> bool {
+        let mut networks = self.networks(roster);
+        let observed = self.observed(roster).into_iter();
+        let found = observed.filter(|ip| {
+            let is_own = self.interfaces.contains(ip) || config.bound_ips.contains(ip);
+            scope(ip) == Scope::World && !is_own
+        });
+        let mut first: BTreeMap<bool, IpAddr> = BTreeMap::new();
+        for ip in found {
+            first.entry(ip.is_ipv4()).or_insert(ip);
+        }
+        let mut here = |ip: &IpAddr| networks.remove(ip).map_or(0, |(here, _)| here.len());
+        let mut has_moved = false;
+        for (is_ipv4, ip) in first {
+            let before = self.outside.get(&is_ipv4).copied();
+            let before = before.filter(|before| *before != ip);
+            if before.is_none_or(|before| here(&ip) > here(&before)) {
+                self.outside.insert(is_ipv4, ip);
+                has_moved |= before.is_some();
+            }
+        }
+        has_moved
     }
 
     pub(super) fn set_routes(&mut self, routes: Vec<PeerAddr>) {
