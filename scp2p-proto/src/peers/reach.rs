@@ -31,8 +31,6 @@ const FIRST: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(5);
 /// How often one is asked afterwards.
 const LATER: Duration = Duration::from_secs(1800);
-/// How long a voice counts if others have spoken since.
-const VOICE_LIFE: Duration = Duration::from_secs(4 * LATER.as_secs());
 /// How long routers remember what was sent to an address, and some more.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 /// So many voices are enough.
@@ -56,7 +54,6 @@ struct Voice {
     of: NodeKey,
     network: [u8; 2],
     reached: bool,
-    at: Time,
 }
 
 /// Peers that are dialled because they asked for it.
@@ -113,8 +110,7 @@ impl Voices {
             Transport::Quic => &mut self.quic,
             Transport::Tcp => &mut self.tcp,
         };
-        let is_old = |other: &Voice| voice.at.since(other.at) > VOICE_LIFE;
-        voices.retain(|other| other.of != voice.of && !is_old(other));
+        voices.retain(|other| other.of != voice.of);
         voices.push(voice);
         if voices.len() > REACH_VOICES_MAX {
             voices.remove(0);
@@ -136,7 +132,7 @@ impl Peers {
         }
     }
 
-    /// The host, or what is between it and others, is elsewhere, so all that was said is of another place.
+    /// The host is elsewhere, so all that was said is of another place.
     pub(super) fn forget_reach(&mut self, cx: &Cx<'_>) {
         self.voices = Voices::default();
         self.timers.set(Timer::Reach, cx.now.mono + FIRST);
@@ -176,11 +172,13 @@ impl Peers {
     }
 
     /// Somebody who has not spoken, of a network that has not, and what it can tell of: over TCP, if that is what is
-    /// needed. If there is nobody else, who spoke longest ago.
+    /// needed.
     fn choose_voice(&mut self, cx: &Cx<'_>, wants_quic: bool) -> Option<(NodeKey, Listening)> {
-        let spoke_at = |peer: &NodeKey| {
-            let mut voices = self.voices.tcp.iter();
-            voices.find(|voice| voice.of == *peer).map(|voice| voice.at)
+        let heard = |transport: Transport, peer: &NodeKey| {
+            self.voices
+                .of(transport)
+                .iter()
+                .any(|voice| voice.of == *peer)
         };
         let mut others: Vec<_> = cx
             .roster
@@ -188,14 +186,14 @@ impl Peers {
             .filter(|(peer, session)| {
                 session.is_direct()
                     && !self.voices.asked.contains(*peer)
-                    && spoke_at(peer).is_none_or(|at| cx.now.mono.since(at) >= LATER)
+                    && !heard(Transport::Tcp, peer)
             })
             .filter_map(|(peer, session)| {
                 let ports = self.can_tell_of(cx, peer, session)?;
                 let network = network(session);
                 let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
                 let is_right = wants_quic == (session.transport == Transport::Tcp);
-                Some(((*peer, ports), (spoke_at(peer), !is_right, spoke)))
+                Some(((*peer, ports), (!is_right, spoke)))
             })
             .collect();
         self.rng.shuffle(&mut others);
@@ -252,14 +250,9 @@ impl Peers {
                     of: peer,
                     network,
                     reached,
-                    at: cx.now.mono,
                 };
                 self.voices.hear(transport, voice);
             }
-        }
-        // Something is other than when they told of QUIC.
-        if before.tcp == Reach::Reached && self.reachability(cx.config).tcp == Reach::NotReached {
-            self.voices.quic.retain(|voice| voice.at == cx.now.mono);
         }
         self.tell_reach(cx, before);
     }
@@ -285,7 +278,6 @@ impl Peers {
             of: peer,
             network,
             reached: true,
-            at: cx.now.mono,
         };
         self.voices.hear(session.transport, voice);
         self.tell_reach(cx, before);
@@ -448,7 +440,6 @@ mod tests {
             of: NodeKey([of; 32]),
             network: [network, 0],
             reached,
-            at: Time(0),
         }
     }
 
