@@ -24,6 +24,9 @@ use crate::wish::{Conduct, Wish};
 pub(super) const SMALL: u64 = 65_536;
 /// How often chunks that are late are looked for.
 const LATE_EVERY: Duration = Duration::from_millis(250);
+/// A chunk is late after so long at least, and at most, however slow its source: others may have it sooner.
+const LATE_LEAST: Duration = Duration::from_millis(500);
+const LATE_MOST: Duration = Duration::from_secs(10);
 /// Who says nothing for so long although it owes a chunk is asked whether it is still there.
 const SILENT: Duration = Duration::from_millis(1500);
 /// How long a peer that did not answer in time is left alone.
@@ -351,7 +354,7 @@ impl Downloads {
             budget.asked(now);
         }
         self.next = self.next.wrapping_add(1);
-        let late = now + expected.saturating_mul(2).max(Duration::from_millis(500));
+        let late = now + expected.saturating_mul(2).clamp(LATE_LEAST, LATE_MOST);
         self.asks.insert(
             self.next,
             Ask {
