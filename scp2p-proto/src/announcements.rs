@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::netgroup::Netgroup;
 use crate::record::RelayAnnouncement;
 use crate::time::UnixTime;
 
@@ -20,7 +21,7 @@ pub(crate) struct Announcements {
 struct Entry {
     announcement: RelayAnnouncement,
     /// The network that it came from first.
-    network: [u8; 2],
+    network: Netgroup,
 }
 
 impl Announcements {
@@ -29,7 +30,7 @@ impl Announcements {
     pub(crate) fn insert(
         &mut self,
         announcement: RelayAnnouncement,
-        network: [u8; 2],
+        network: Netgroup,
         most: usize,
         now: UnixTime,
     ) -> bool {
@@ -68,8 +69,8 @@ impl Announcements {
     }
 
     /// The network that has most gives up who came last, if the newcomer's has fewer even with the newcomer.
-    fn make_room(&mut self, network: [u8; 2]) -> bool {
-        let mut counts: BTreeMap<[u8; 2], usize> = BTreeMap::new();
+    fn make_room(&mut self, network: Netgroup) -> bool {
+        let mut counts: BTreeMap<Netgroup, usize> = BTreeMap::new();
         for entry in &self.entries {
             *counts.entry(entry.network).or_default() += 1;
         }
@@ -129,7 +130,12 @@ mod tests {
     fn list(entries: &[(u8, u8)]) -> Announcements {
         let mut list = Announcements::default();
         for (relay, network) in entries {
-            list.insert(announcement(*relay, NOW.0), [*network, 0], 4, NOW);
+            list.insert(
+                announcement(*relay, NOW.0),
+                Netgroup::V4([*network, 0]),
+                4,
+                NOW,
+            );
         }
         list
     }
@@ -156,9 +162,9 @@ mod tests {
     #[test]
     fn of_one_relay_the_newest_counts_until_its_time_is_over() {
         let mut list = list(&[(1, 1)]);
-        assert!(list.insert(announcement(1, NOW.0 + 5), [2, 0], 4, NOW));
-        assert!(!list.insert(announcement(1, NOW.0 + 5), [1, 0], 4, NOW));
-        assert!(!list.insert(announcement(1, NOW.0), [1, 0], 4, NOW));
+        assert!(list.insert(announcement(1, NOW.0 + 5), Netgroup::V4([2, 0]), 4, NOW));
+        assert!(!list.insert(announcement(1, NOW.0 + 5), Netgroup::V4([1, 0]), 4, NOW));
+        assert!(!list.insert(announcement(1, NOW.0), Netgroup::V4([1, 0]), 4, NOW));
         assert_eq!(list.live(UnixTime(NOW.0 + 104)).count(), 1);
         assert_eq!(list.live(UnixTime(NOW.0 + 105)).count(), 0);
         list.expire(UnixTime(NOW.0 + 105));

@@ -2,16 +2,27 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-/// What tells networks apart: the first two bytes of IPv4 addresses, and those of IPv6 ones that tell providers apart.
-pub(crate) fn netgroup(ip: IpAddr) -> [u8; 2] {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            [a, b]
-        }
-        IpAddr::V6(ip) => {
-            let [_, _, a, b, ..] = ip.octets();
-            [a, b]
+/// What tells networks apart: who has one can easily have all of its addresses, but hardly many of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Netgroup {
+    /// The first two bytes.
+    V4([u8; 2]),
+    /// The first four, which is what providers are given.
+    V6([u8; 4]),
+}
+
+impl Netgroup {
+    /// An IPv4 address within an IPv6 one is of the network of the former.
+    pub(crate) fn of(ip: IpAddr) -> Netgroup {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                Netgroup::V4([a, b])
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.octets();
+                Netgroup::V6([a, b, c, d])
+            }
         }
     }
 }

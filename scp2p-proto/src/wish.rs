@@ -10,6 +10,7 @@ use crate::command::GetWhat;
 use crate::cx::Tag;
 use crate::dht::Contact;
 use crate::id::{ContentId, DhtKey, LinkId, NodeKey, OpId, ShareId};
+use crate::netgroup::Netgroup;
 use crate::record::{Manifest, Providers, RelayAnnouncement, ShareHead};
 use crate::storage::{FileRef, LocalPath};
 use crate::wire::{BootstrapAddr, PeerAddr, RelayRoute};
@@ -98,7 +99,7 @@ pub(crate) enum Wish {
     /// Relay: nobody is left to dial of the relays that Peers knows.
     FindRelays,
     /// Relay: a relay announced itself here, from this network.
-    Announced(Box<RelayAnnouncement>, [u8; 2]),
+    Announced(Box<RelayAnnouncement>, Netgroup),
     /// Peers: be connected with the relays that the user named.
     NamedRelays,
     /// Relay: the user named this peer as a relay to prefer.

@@ -7,6 +7,7 @@ use crate::id::DhtKey;
 #[cfg(any(test, feature = "check"))]
 use crate::limits::RENDEZVOUS_KEYS_MAX;
 use crate::limits::RENDEZVOUS_RELAYS_MAX;
+use crate::netgroup::Netgroup;
 use crate::record::{RelayAnnouncement, RendezvousHour};
 use crate::rng::Rng;
 use crate::time::UnixTime;
@@ -30,7 +31,7 @@ impl Rendezvous {
         &mut self,
         key: DhtKey,
         announcement: RelayAnnouncement,
-        network: [u8; 2],
+        network: Netgroup,
         now: UnixTime,
     ) -> bool {
         self.expire(now);

@@ -13,8 +13,8 @@ use super::values::{Kind, Meta};
 use crate::cx::Cx;
 use crate::id::{ContentId, DhtKey, NodeKey, ShareKey};
 use crate::limits::{VALUE_MAX, VALUE_REQUESTS_MAX};
-use crate::netgroup::netgroup;
 use crate::record::{Providers, RelayAnnouncement, ShareHead, ValueKind, classify, providers_key};
+use crate::session::Session;
 use crate::session::Ticket;
 use crate::storage::{Load, Loaded, StoreError, Table};
 use crate::time::UnixTime;
@@ -158,8 +158,9 @@ impl Dht {
         key: DhtKey,
         announcement: RelayAnnouncement,
     ) {
-        let session = cx.roster.session(from);
-        let network = session.map_or([0; 2], |session| netgroup(session.remote.ip()));
+        let Some(network) = cx.roster.session(from).map(Session::netgroup) else {
+            return;
+        };
         let heard = announcement.clone();
         if self
             .rendezvous

@@ -18,7 +18,7 @@ use crate::limits::{
     DIAL_BACK_PAUSES_MAX, DIAL_BACKS_MAX, DIAL_TIME_MAX, PROBES_MAX, REACH_VOICES_MAX,
 };
 use crate::lru::Lru;
-use crate::netgroup::netgroup;
+use crate::netgroup::Netgroup;
 use crate::session::{Session, Ticket};
 use crate::time::Time;
 use crate::view::{Reach, Reachability};
@@ -52,7 +52,7 @@ pub(super) struct Voices {
 #[derive(Debug, Clone, Copy)]
 struct Voice {
     of: NodeKey,
-    network: [u8; 2],
+    network: Netgroup,
     reached: bool,
 }
 
@@ -82,8 +82,8 @@ impl Default for DialBacks {
 impl Voices {
     /// What the voices of most networks say, each of which counts once.
     fn verdict(voices: &[Voice]) -> Reach {
-        let networks: BTreeSet<[u8; 2]> = voices.iter().map(|voice| voice.network).collect();
-        let says = |network: &[u8; 2]| {
+        let networks: BTreeSet<Netgroup> = voices.iter().map(|voice| voice.network).collect();
+        let says = |network: &Netgroup| {
             let mut of = voices
                 .iter()
                 .rev()
@@ -190,7 +190,7 @@ impl Peers {
             })
             .filter_map(|(peer, session)| {
                 let ports = self.can_tell_of(cx, peer, session)?;
-                let network = network(session);
+                let network = session.netgroup();
                 let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
                 let is_right = wants_quic == (session.transport == Transport::Tcp);
                 Some(((*peer, ports), (!is_right, spoke)))
@@ -239,7 +239,7 @@ impl Peers {
         let Some(session) = cx.roster.session(&peer) else {
             return;
         };
-        let network = network(session);
+        let network = session.netgroup();
         let before = self.reachability(cx.config);
         for (transport, was_asked, reached) in [
             (Transport::Quic, asked.quic, reached.quic),
@@ -264,7 +264,7 @@ impl Peers {
             Transport::Quic => self.is_new_to_quic(ip, cx.now.mono),
             Transport::Tcp => true,
         };
-        let network = network(session);
+        let network = session.netgroup();
         let voices = self.voices.of(session.transport);
         let mut of_network = voices.iter().rev().filter(|it| it.network == network);
         let is_known = of_network.next().is_some_and(|voice| voice.reached);
@@ -417,11 +417,6 @@ impl Peers {
     }
 }
 
-/// What tells somebody's network from those of others.
-fn network(session: &Session) -> [u8; 2] {
-    netgroup(session.remote.ip())
-}
-
 #[cfg(any(test, feature = "check"))]
 impl Peers {
     /// The links on which requests to be dialled wait for an answer.
@@ -438,7 +433,7 @@ mod tests {
     fn voice(of: u8, network: u8, reached: bool) -> Voice {
         Voice {
             of: NodeKey([of; 32]),
-            network: [network, 0],
+            network: Netgroup::V4([network, 0]),
             reached,
         }
     }

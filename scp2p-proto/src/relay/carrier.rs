@@ -15,7 +15,7 @@ use crate::limits::{
     RELAY_ACCOUNTS_MAX, RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, RESERVATIONS_MAX,
 };
 use crate::lru::Lru;
-use crate::netgroup::{netgroup, subscriber};
+use crate::netgroup::{Netgroup, subscriber};
 use crate::session::Ticket;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
@@ -120,8 +120,8 @@ impl Carrier {
         let others = || self.places.iter().filter(|(peer, _)| *peer != from);
         let most = RESERVATIONS_MAX.min(limits.reservations_max as usize);
         let at_ip = others().filter(|(_, place)| place.ip == ip).count();
-        let network = netgroup(ip);
-        let in_network = others().filter(|(_, place)| netgroup(place.ip) == network);
+        let network = Netgroup::of(ip);
+        let in_network = others().filter(|(_, place)| Netgroup::of(place.ip) == network);
         others().count() < most
             && at_ip < limits.reservations_per_ip_max as usize
             && in_network.count() < limits.reservations_per_network_max as usize

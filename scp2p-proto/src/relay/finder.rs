@@ -13,7 +13,7 @@ use crate::limits::{
     RENDEZVOUS_LOOKUPS_MAX,
 };
 use crate::lru::Lru;
-use crate::netgroup::netgroup;
+use crate::netgroup::Netgroup;
 use crate::record::{
     RelayAnnouncement, RelayAnnouncementError, RendezvousHour, RendezvousSlot, rendezvous_key,
 };
@@ -87,7 +87,12 @@ impl Finder {
     }
 
     /// A verified announcement came from this network.
-    pub(super) fn heard(&mut self, cx: &Cx<'_>, announcement: RelayAnnouncement, network: [u8; 2]) {
+    pub(super) fn heard(
+        &mut self,
+        cx: &Cx<'_>,
+        announcement: RelayAnnouncement,
+        network: Netgroup,
+    ) {
         if announcement.relay != cx.keys.public() {
             let most = RELAY_ANNOUNCEMENTS_MAX;
             self.known.insert(announcement, network, most, cx.now.unix);
@@ -150,7 +155,7 @@ impl Finder {
         let Ok(Answer::Relays(list)) = answer else {
             return;
         };
-        let network = cx.roster.session(&from).map(|it| netgroup(it.remote.ip()));
+        let network = cx.roster.session(&from).map(Session::netgroup);
         let mut good = Vec::new();
         for announcement in list.into_iter().take(LIST_LEN.into()) {
             match announcement.verify(cx.now.unix) {
@@ -190,12 +195,13 @@ impl Finder {
 
     /// Verified announcements: places to try. They count for the network that they came from, or else for that which they
     /// name.
-    fn take(&mut self, cx: &mut Cx<'_>, good: Vec<RelayAnnouncement>, from: Option<[u8; 2]>) {
+    fn take(&mut self, cx: &mut Cx<'_>, good: Vec<RelayAnnouncement>, from: Option<Netgroup>) {
         for announcement in &good {
             let named = announcement.offer.addrs.first();
-            let named = named.map(|addr| netgroup(addr.ip));
-            let network = from.or(named).unwrap_or_default();
-            self.heard(cx, announcement.clone(), network);
+            let named = named.map(|addr| Netgroup::of(addr.ip));
+            if let Some(network) = from.or(named) {
+                self.heard(cx, announcement.clone(), network);
+            }
         }
         if !good.is_empty() {
             cx.wish(Wish::RelaysHeard(good));

@@ -26,7 +26,7 @@ use self::tunnel::{Asking, Own, Slots};
 use crate::cx::{self, CallError, Cx, Outcome};
 use crate::id::{CircuitId, LinkId, NodeKey, RelaySlotId};
 use crate::limits::RELAY_ANNOUNCEMENTS_MAX;
-use crate::netgroup::subscriber;
+use crate::netgroup::{Netgroup, subscriber};
 use crate::outbox::ForCircuit;
 use crate::record::RelayAnnouncement;
 use crate::rng::Rng;
@@ -285,7 +285,7 @@ impl Relay {
         &mut self,
         cx: &mut Cx<'_>,
         announcement: RelayAnnouncement,
-        network: [u8; 2],
+        network: Netgroup,
     ) {
         self.finder.heard(cx, announcement, network);
     }

@@ -10,7 +10,7 @@ use crate::config::RelayLimits;
 use crate::id::NodeKey;
 use crate::limits::RELAY_ACCOUNTS_MAX;
 use crate::lru::Lru;
-use crate::netgroup::{netgroup, subscriber};
+use crate::netgroup::{Netgroup, subscriber};
 use crate::time::Time;
 use crate::view::{CircuitView, RelayTotals};
 
@@ -138,12 +138,12 @@ impl Passages {
         now: Time,
     ) -> Result<PassageId, &'static str> {
         let ip = subscriber(ip);
-        let network = netgroup(ip);
+        let network = Netgroup::of(ip);
         let count = |which: &dyn Fn(&Passage) -> bool| {
             self.passages.values().filter(|it| which(it)).count() as u64
         };
         let of = |client| move |it: &Passage| it.opener == client || it.target == client;
-        let of_network = |it: &Passage| netgroup(it.ip) == network;
+        let of_network = |it: &Passage| Netgroup::of(it.ip) == network;
         let per_client = u64::from(limits.circuits_per_client_max);
         if self.is_used_up(ip, limits, now) {
             return Err(USED_UP);

@@ -9,7 +9,7 @@ use crate::cx::{CallError, Cx};
 use crate::id::NodeKey;
 use crate::limits::{BOOTSTRAPS_MAX, PLACES_WANTED, RELAYS_REFUSING_MAX};
 use crate::lru::Lru;
-use crate::netgroup::netgroup;
+use crate::netgroup::Netgroup;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::time::Time;
@@ -208,16 +208,16 @@ impl Places {
 
     /// Relays among the connected peers, those that the user prefers first, of different networks where there are.
     fn choose(&mut self, cx: &Cx<'_>) -> Vec<NodeKey> {
-        let mut others: Vec<(NodeKey, [u8; 2])> = cx
+        let mut others: Vec<(NodeKey, Netgroup)> = cx
             .roster
             .iter()
             .filter(|(peer, _)| !self.places.contains_key(*peer) && self.is_open(cx, peer))
-            .filter_map(|(peer, _)| Some((*peer, network(relay_session(cx, peer)?))))
+            .filter_map(|(peer, _)| Some((*peer, relay_session(cx, peer)?.netgroup())))
             .collect();
         self.rng.shuffle(&mut others);
         let of_places = self.places.keys();
-        let mut networks: Vec<[u8; 2]> = of_places
-            .filter_map(|relay| relay_session(cx, relay).map(network))
+        let mut networks: Vec<Netgroup> = of_places
+            .filter_map(|relay| relay_session(cx, relay).map(Session::netgroup))
             .collect();
         let mut chosen = Vec::new();
         let lacking = PLACES_WANTED.saturating_sub(self.places.len());
@@ -321,8 +321,4 @@ fn relay_session<'a>(cx: &Cx<'a>, relay: &NodeKey) -> Option<&'a Session> {
 fn apart(one: &NodeKey, other: &NodeKey) -> Vec<u8> {
     let bytes = one.0.iter().zip(&other.0);
     bytes.map(|(one, other)| one ^ other).collect()
-}
-
-fn network(session: &Session) -> [u8; 2] {
-    netgroup(session.remote.ip())
 }

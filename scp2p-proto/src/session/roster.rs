@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
+use crate::netgroup::Netgroup;
 use crate::time::Time;
 use crate::view::Tunnel;
 use crate::wire::{Capabilities, PeerAddr, Profile, Request};
@@ -64,6 +65,10 @@ impl Session {
     /// Whether the peer is a node of ours and no relay is in between.
     pub(crate) fn is_direct(&self) -> bool {
         self.level.is_some() && self.via.is_none()
+    }
+
+    pub(crate) fn netgroup(&self) -> Netgroup {
+        Netgroup::of(self.remote.ip())
     }
 
     /// Whether requests of ours are answered on it: a deployed peer that dialled only asks.

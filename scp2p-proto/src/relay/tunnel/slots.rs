@@ -16,7 +16,7 @@ use crate::limits::{
     RELAYED_REQUEST_MAX, SLOT_LIFE_SECS, SLOT_QUEUES_MAX, SLOTS_MAX, SLOTS_OF_OWNER_MAX,
 };
 use crate::lru::Lru;
-use crate::netgroup::{netgroup, subscriber};
+use crate::netgroup::{Netgroup, subscriber};
 use crate::rng::Rng;
 use crate::session::{Session, Ticket};
 use crate::time::{Now, Time, UnixTime};
@@ -129,13 +129,13 @@ impl Slots {
     fn is_full(&self, owner: &NodeKey, host: IpAddr, limits: &RelayLimits) -> bool {
         let count =
             |is: &dyn Fn(&Slot) -> bool| self.slots.values().filter(|slot| is(slot)).count();
-        let network = netgroup(host);
+        let network = Netgroup::of(host);
         // Each is a place, and a tunnel as those are that deployed relays announce.
         let most = limits.reservations_max.min(limits.circuits_max) as usize;
         self.slots.len() >= SLOTS_MAX.min(most)
             || count(&|slot| slot.owner == *owner) >= SLOTS_OF_OWNER_MAX
             || count(&|slot| slot.host == host) >= limits.reservations_per_ip_max as usize
-            || count(&|slot| netgroup(slot.host) == network)
+            || count(&|slot| Netgroup::of(slot.host) == network)
                 >= limits.reservations_per_network_max as usize
     }
 
