@@ -163,6 +163,59 @@ fn who_moved_with_its_links_learns_where_it_is() {
     assert!(!world.saw(hub, |event| matches!(event, Event::PeerDisconnected { .. })));
 }
 
+/// Whether a node names a place at a relay.
+fn has_place(world: &World, node: usize) -> bool {
+    let addresses = world.node(node).status().addresses;
+    addresses.iter().any(|addr| addr.relay_via.is_some())
+}
+
+/// However few peers there are: they are asked again, and the newer answer counts.
+#[test]
+fn who_loses_its_forwarded_ports_takes_a_place_within_about_an_hour() {
+    for peers in 1..=3 {
+        let mut world = World::new();
+        let relay = world.add_at(public(1), &[], |config| {
+            config.capabilities.relay = true;
+            config.relay = Some(RelayLimits::default());
+        });
+        let mut known = vec![relay];
+        for network in 2..=peers {
+            known.push(world.add_at(public(network), &[relay], |_| {}));
+        }
+        let node = world.add_at(public(9), &known, |_| {});
+        world.pass(Duration::from_secs(2 * 3600));
+        let direct = |world: &World| world.node(node).status().reachability.is_direct();
+        assert_eq!(direct(&world), Some(true), "{peers} peers");
+        assert!(!has_place(&world, node));
+        world.hosts[node].walled = true;
+        world.pass(Duration::from_secs(75 * 60));
+        assert_eq!(direct(&world), Some(false), "{peers} peers");
+        assert!(has_place(&world, node), "{peers} peers");
+    }
+}
+
+/// A router that has another address may let in others than before.
+#[test]
+fn who_is_seen_at_another_public_address_is_tested_anew() {
+    let mut world = World::new();
+    let hub = world.add_at(public(1), &[], |_| {});
+    let node = world.add_at(public(2), &[hub], |config| {
+        config.bound_ips.clear();
+    });
+    world.tell(node, HostEvent::Addresses(vec![private(7)]));
+    let reach = |world: &World| world.node(node).status().reachability;
+    world.pass(Duration::from_secs(60));
+    assert_eq!(reach(&world).tcp, Reach::Reached);
+    world.hosts[node].walled = true;
+    world.move_to(node, public(3), private(7));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(reach(&world).tcp, Reach::Reached, "nobody said otherwise");
+    // Whoever wakes up asks peers where they see it.
+    world.tell(node, HostEvent::Resumed);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(reach(&world).tcp, Reach::NotReached);
+}
+
 /// A place counts for where its holder is: who moves to an address that has its places loses its own.
 #[test]
 fn a_place_counts_for_where_its_holder_moved_to() {

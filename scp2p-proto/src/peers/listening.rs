@@ -5,7 +5,6 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::{Peers, Tag};
-use crate::config::Config;
 use crate::cx::Cx;
 use crate::dht::Contact;
 use crate::id::NodeKey;
@@ -23,7 +22,7 @@ impl Peers {
             return;
         };
         let reach = self.reachability(cx.config);
-        let listening = self.ports_for(cx.config, session.remote.ip(), reach);
+        let listening = self.ports_for(cx, session.remote.ip(), reach);
         cx.call(peer, Request::Listening(listening), within, Tag::Greeted);
     }
 
@@ -31,7 +30,7 @@ impl Peers {
     pub(super) fn greet_anew(&self, cx: &mut Cx<'_>, before: Reachability) {
         let now = self.reachability(cx.config);
         let is_other = |ip| {
-            let ports = |reach| self.ports_for(cx.config, ip, reach);
+            let ports = |reach| self.ports_for(cx, ip, reach);
             ports(before) != ports(now)
         };
         let direct = cx.roster.iter().filter(|(_, it)| it.is_direct());
@@ -44,13 +43,13 @@ impl Peers {
 
     /// The ports where a peer at this address can reach us. Where those outside cannot, only who is on our own network is
     /// told of any: others would hand on what is of no use.
-    fn ports_for(&self, config: &Config, ip: IpAddr, reach: Reachability) -> Listening {
+    fn ports_for(&self, cx: &Cx<'_>, ip: IpAddr, reach: Reachability) -> Listening {
         // Where TCP is not let in QUIC is not either, as a rule. Who has no TCP may never hear of QUIC.
-        let is_hidden = config.tcp_port.is_some() && reach.is_direct() == Some(false);
-        let is_near = self.own.is_near(config, ip);
+        let is_hidden = cx.config.tcp_port.is_some() && reach.is_direct() == Some(false);
+        let is_near = self.own.is_near(cx.config, cx.roster, ip);
         let port = |transport, reach| {
             let is_told = is_near || (!is_hidden && reach != Reach::NotReached);
-            config.outer_port(transport).filter(|_| is_told)
+            cx.config.outer_port(transport).filter(|_| is_told)
         };
         Listening {
             quic_port: port(Transport::Quic, reach.quic),

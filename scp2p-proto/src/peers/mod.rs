@@ -585,11 +585,13 @@ impl Peers {
         };
         match (tag, answer) {
             (Tag::Greeted, Answer::Observed(observed)) => {
-                let session = cx.roster.session(&from);
-                let is_quic =
-                    session.is_some_and(|it| !it.inbound && it.transport == Transport::Quic);
+                let Some(session) = cx.roster.session(&from) else {
+                    return;
+                };
+                let is_quic = !session.inbound && session.transport == Transport::Quic;
                 let port = is_quic.then_some(observed.port);
-                self.own.vote(from, observed.ip, port, cx.now.mono);
+                let voter = (from, session.remote.ip());
+                self.own.vote(voter, observed.ip, port, cx.now.mono);
                 // One more vote for the address that has most changes nothing.
                 let first = cx.roster.own_addrs.first();
                 if first.is_none_or(|first| first.ip != observed.ip) {
@@ -701,7 +703,10 @@ impl Peers {
         }
     }
 
-    fn show_own_addrs(&self, cx: &mut Cx<'_>) {
+    fn show_own_addrs(&mut self, cx: &mut Cx<'_>) {
+        if self.own.has_moved(cx.config, cx.roster, cx.now.mono) {
+            self.forget_reach(cx);
+        }
         let addrs = self.own.addrs(cx.config, cx.keys.public(), cx.roster);
         if addrs != cx.roster.own_addrs {
             cx.own_addrs(addrs);

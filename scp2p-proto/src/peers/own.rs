@@ -1,6 +1,6 @@
 //! Where we can be reached, as others see us.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use crate::id::NodeKey;
 use crate::io::Transport;
 use crate::limits::{OWN_ADDRS_MAX, OWN_IPS_MAX, VOTES_MAX};
 use crate::lru::Lru;
-use crate::netgroup::{Scope, scope, subscriber};
+use crate::netgroup::{Netgroup, Scope, scope, subscriber};
 use crate::session::Roster;
 use crate::time::Time;
 use crate::wire::PeerAddr;
@@ -18,10 +18,15 @@ use crate::wire::PeerAddr;
 /// How long the vote of a peer that has gone counts.
 const VOTE_LIFE: Duration = Duration::from_secs(600);
 
+/// A router does not get another address sooner than this after the last.
+const MOVE_PAUSE: Duration = Duration::from_secs(60);
+
 /// What speaks for our addresses: what we are bound to, what peers observe, what interfaces have.
 pub(super) struct OwnAddrs {
     votes: Lru<NodeKey, Vote>,
     interfaces: Vec<IpAddr>,
+    /// Of each address family (whether it is IPv4), where most saw us from outside last, and since when.
+    outside: BTreeMap<bool, (IpAddr, Time)>,
     /// Places at relays.
     routes: Vec<PeerAddr>,
     /// A slot at a deployed relay.
@@ -34,8 +39,19 @@ struct Vote {
     ip: IpAddr,
     /// The port too, if it is that from which our QUIC links go out.
     quic_port: Option<u16>,
+    /// Where the peer itself was.
+    from: IpAddr,
     /// When the peer was known to be connected last.
     at: Time,
+}
+
+/// The networks that see us at an address: those of peers that are here now, and all.
+type Networks = (BTreeSet<Netgroup>, BTreeSet<Netgroup>);
+
+impl Vote {
+    fn network(&self) -> Netgroup {
+        Netgroup::of(self.from)
+    }
 }
 
 impl Default for OwnAddrs {
@@ -43,6 +59,7 @@ impl Default for OwnAddrs {
         OwnAddrs {
             votes: Lru::new(VOTES_MAX),
             interfaces: Vec::new(),
+            outside: BTreeMap::new(),
             routes: Vec::new(),
             tunnel: None,
         }
@@ -50,11 +67,18 @@ impl Default for OwnAddrs {
 }
 
 impl OwnAddrs {
-    /// A peer saw us at this address.
-    pub(super) fn vote(&mut self, voter: NodeKey, ip: IpAddr, quic_port: Option<u16>, now: Time) {
+    /// A peer, which is at the address `from`, saw us at this one.
+    pub(super) fn vote(
+        &mut self,
+        (voter, from): (NodeKey, IpAddr),
+        ip: IpAddr,
+        quic_port: Option<u16>,
+        now: Time,
+    ) {
         let vote = Vote {
             ip,
             quic_port,
+            from,
             at: now,
         };
         self.votes.insert(voter, vote);
@@ -67,29 +91,39 @@ impl OwnAddrs {
         if !config.bound_ips.is_empty() || config.quic_port != Some(own) {
             return Some(own);
         }
-        let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
-        for port in self.votes.iter().filter_map(|(_, vote)| vote.quic_port) {
-            *counts.entry(port).or_default() += 1;
+        let telling = || self.votes.iter().filter(|(_, it)| it.quic_port.is_some());
+        let networks: BTreeSet<Netgroup> = telling().map(|(_, vote)| vote.network()).collect();
+        let mut voices: BTreeMap<u16, BTreeSet<(Netgroup, Option<&NodeKey>)>> = BTreeMap::new();
+        for (voter, vote) in telling() {
+            if let Some(port) = vote.quic_port {
+                // Peers of one network are one voice, unless all there are are.
+                let voice = (vote.network(), (networks.len() == 1).then_some(voter));
+                voices.entry(port).or_default().insert(voice);
+            }
         }
-        let all: usize = counts.values().sum();
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let all: usize = voices.values().map(BTreeSet::len).sum();
+        let counts = voices
+            .into_iter()
+            .map(|(port, voices)| (port, voices.len()));
+        let most = counts.max_by_key(|(_, count)| *count);
         let is_most = |(_, count): &(u16, usize)| *count >= 2 && count * 2 > all;
         Some(most.filter(is_most).map_or(own, |(port, _)| port))
     }
 
-    /// Where others see our QUIC links go out from, what most say first.
+    /// Where others see our QUIC links go out from, what most networks say first.
     pub(super) fn quic_endpoints(&self, config: &Config) -> Vec<(IpAddr, u16)> {
         if config.quic_port.is_none() {
             return Vec::new();
         }
-        let mut counts: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
+        let mut networks: BTreeMap<(IpAddr, u16), BTreeSet<Netgroup>> = BTreeMap::new();
         for (_, vote) in self.votes.iter() {
             if let Some(port) = vote.quic_port {
-                *counts.entry((vote.ip, port)).or_default() += 1;
+                let of_place = networks.entry((vote.ip, port)).or_default();
+                of_place.insert(vote.network());
             }
         }
-        let mut places: Vec<((IpAddr, u16), usize)> = counts.into_iter().collect();
-        places.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+        let mut places: Vec<((IpAddr, u16), BTreeSet<Netgroup>)> = networks.into_iter().collect();
+        places.sort_by_key(|(_, networks)| core::cmp::Reverse(networks.len()));
         places.into_iter().map(|(place, _)| place).collect()
     }
 
@@ -116,8 +150,38 @@ impl OwnAddrs {
         let is_gone = before.any(|ip| !self.interfaces.contains(&ip));
         if is_gone {
             self.votes = Lru::new(VOTES_MAX);
+            self.outside.clear();
         }
         is_gone
+    }
+
+    /// Whether those outside see us at another public address than before, as when a router gets another. More networks
+    /// have to name the new one than the old, so that hosts with two are not taken for moving, and the old one has to have
+    /// stood for a while, so that one peer which names ever new ones does not keep us busy.
+    pub(super) fn has_moved(&mut self, config: &Config, roster: &Roster, now: Time) -> bool {
+        let mut networks = self.networks(roster);
+        let observed = self.observed(roster).into_iter();
+        let found = observed.filter(|ip| {
+            let is_own = self.interfaces.contains(ip) || config.bound_ips.contains(ip);
+            scope(ip) == Scope::World && !is_own
+        });
+        let mut first: BTreeMap<bool, IpAddr> = BTreeMap::new();
+        for ip in found {
+            first.entry(ip.is_ipv4()).or_insert(ip);
+        }
+        let mut here = |ip: &IpAddr| networks.remove(ip).map_or(0, |(here, _)| here.len());
+        let mut has_moved = false;
+        for (is_ipv4, ip) in first {
+            let before = self.outside.get(&is_ipv4);
+            let is_new = before.is_none_or(|(before, since)| {
+                let is_settled = now.since(*since) >= MOVE_PAUSE;
+                *before != ip && is_settled && here(&ip) > here(before)
+            });
+            if is_new {
+                has_moved |= self.outside.insert(is_ipv4, (ip, now)).is_some();
+            }
+        }
+        has_moved
     }
 
     pub(super) fn set_routes(&mut self, routes: Vec<PeerAddr>) {
@@ -188,13 +252,10 @@ impl OwnAddrs {
 
     /// Whether somebody at this address is on our own network, or behind the same router, so that being reached from there
     /// says nothing of others.
-    pub(super) fn is_near(&self, config: &Config, ip: IpAddr) -> bool {
-        let of = subscriber(ip);
-        let mut own = config.bound_ips.iter().chain(&self.interfaces);
-        let is_seen = |(_, vote): (_, &Vote)| subscriber(vote.ip) == of;
-        scope(&ip) != Scope::World
-            || own.any(|own| subscriber(*own) == of)
-            || self.votes.iter().any(is_seen)
+    pub(super) fn is_near(&self, config: &Config, roster: &Roster, ip: IpAddr) -> bool {
+        let is_own = |own: &IpAddr| subscriber(*own) == subscriber(ip);
+        let mut bound = config.bound_ips.iter().chain(&self.interfaces);
+        scope(&ip) != Scope::World || bound.any(is_own) || self.observed(roster).iter().any(is_own)
     }
 
     /// Whether we listen there ourselves for certain: what peers observe may be the address of a router.
@@ -212,17 +273,37 @@ impl OwnAddrs {
             || config.announced.iter().any(is_announced)
     }
 
-    /// Where peers saw us, what most of those say who are here now first.
+    /// Where peers saw us, what most networks of those say who are here now first. Where two agree on an address, others of
+    /// its family and scope that one network alone names are left out, unless they are of our interfaces. Where no two do,
+    /// any may be right.
     fn observed(&self, roster: &Roster) -> Vec<IpAddr> {
-        let mut counts: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
-        for (voter, vote) in self.votes.iter() {
-            let (here, all) = counts.entry(vote.ip).or_default();
-            *here += u32::from(roster.is_ours(voter));
-            *all += 1;
-        }
-        let mut ips: Vec<(IpAddr, (u32, u32))> = counts.into_iter().collect();
-        ips.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+        let networks = self.networks(roster);
+        let is_anybody_here = networks.values().any(|(here, _)| !here.is_empty());
+        let kind = |ip: &IpAddr| (ip.is_ipv4(), scope(ip));
+        let agreed = networks.iter().filter(|(_, (here, all))| {
+            let speaking = if is_anybody_here { here } else { all };
+            speaking.len() > 1
+        });
+        let agreed: BTreeSet<(bool, Scope)> = agreed.map(|(ip, _)| kind(ip)).collect();
+        let mut ips: Vec<(IpAddr, Networks)> = networks.into_iter().collect();
+        ips.retain(|(ip, (_, all))| {
+            all.len() > 1 || self.interfaces.contains(ip) || !agreed.contains(&kind(ip))
+        });
+        ips.sort_by_key(|(_, (here, all))| core::cmp::Reverse((here.len(), all.len())));
         ips.into_iter().map(|(ip, _)| ip).collect()
+    }
+
+    /// By address, who sees us there.
+    fn networks(&self, roster: &Roster) -> BTreeMap<IpAddr, Networks> {
+        let mut networks: BTreeMap<IpAddr, Networks> = BTreeMap::new();
+        for (voter, vote) in self.votes.iter() {
+            let (here, all) = networks.entry(vote.ip).or_default();
+            all.insert(vote.network());
+            if roster.is_ours(voter) {
+                here.insert(vote.network());
+            }
+        }
+        networks
     }
 }
 
@@ -253,6 +334,17 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(203, 0, 113, last))
     }
 
+    /// A peer of a network of its own.
+    fn peer(number: u8) -> (NodeKey, IpAddr) {
+        let from = Ipv4Addr::new(20, number, 0, 1);
+        (NodeKey([number; 32]), from.into())
+    }
+
+    /// Another of the same network as the peer of this number.
+    fn beside(number: u8, other: u8) -> (NodeKey, IpAddr) {
+        (NodeKey([other; 32]), peer(number).1)
+    }
+
     fn ips(own: &OwnAddrs, roster: &Roster) -> Vec<IpAddr> {
         let config = Config {
             quic_port: Some(7),
@@ -277,9 +369,9 @@ mod tests {
         let roster = Roster::default();
         own.set_interfaces([ip(9)].into());
         for (voter, seen) in [(1, 1), (2, 2), (3, 2)] {
-            own.vote(NodeKey([voter; 32]), ip(seen), None, Time(0));
+            own.vote(peer(voter), ip(seen), None, Time(0));
         }
-        assert_eq!(ips(&own, &roster), [ip(2), ip(1), ip(9)]);
+        assert_eq!(ips(&own, &roster), [ip(2), ip(9)], "one voice against two");
         let config = Config {
             quic_port: Some(7),
             bound_ips: [ip(4)].into(),
@@ -293,9 +385,9 @@ mod tests {
     fn who_is_here_now_is_believed_before_those_who_went() {
         let mut own = OwnAddrs::default();
         for voter in 1..=3 {
-            own.vote(NodeKey([voter; 32]), ip(1), None, Time(0));
+            own.vote(peer(voter), ip(1), None, Time(0));
         }
-        own.vote(NodeKey([4; 32]), ip(2), None, Time(1));
+        own.vote(peer(4), ip(2), None, Time(1));
         let roster = connected(&[4]);
         assert_eq!(ips(&own, &roster), [ip(2), ip(1)]);
         let late = Time(1) + VOTE_LIFE + Duration::from_secs(1);
@@ -313,10 +405,59 @@ mod tests {
     fn however_many_voted_before_a_new_vote_counts() {
         let mut own = OwnAddrs::default();
         for voter in 0..=VOTES_MAX as u8 {
-            own.vote(NodeKey([voter; 32]), ip(1), None, Time(0));
+            own.vote(peer(voter), ip(1), None, Time(0));
         }
-        own.vote(NodeKey([255; 32]), ip(2), None, Time(1));
+        own.vote(peer(255), ip(2), None, Time(1));
         assert_eq!(ips(&own, &connected(&[255])), [ip(2), ip(1)]);
+    }
+
+    #[test]
+    fn one_network_alone_is_believed_only_while_no_two_agree() {
+        let mut own = OwnAddrs::default();
+        own.vote(peer(1), ip(1), Some(7000), Time(0));
+        let here = connected(&[1, 2, 3, 4, 5, 6]);
+        assert_eq!(ips(&own, &here), [ip(1)], "there is no other");
+        for key in [4, 5, 6] {
+            own.vote(beside(1, key), ip(1), Some(7000), Time(0));
+        }
+        own.vote(peer(2), ip(2), Some(9000), Time(0));
+        let mut disputed = ips(&own, &here);
+        disputed.sort_unstable();
+        assert_eq!(disputed, [ip(1), ip(2)], "either may be right");
+        own.vote(peer(3), ip(2), Some(9000), Time(0));
+        assert_eq!(ips(&own, &here), [ip(2)], "most networks");
+        let config = Config {
+            quic_port: Some(7),
+            ..Config::default()
+        };
+        assert_eq!(own.quic_port(&config), Some(9000));
+        assert_eq!(own.quic_endpoints(&config)[0], (ip(2), 9000));
+    }
+
+    #[test]
+    fn those_on_our_own_network_do_not_outvote_who_sees_us_from_outside() {
+        let mut own = OwnAddrs::default();
+        let inside: IpAddr = Ipv4Addr::new(192, 168, 0, 7).into();
+        for number in [2, 3] {
+            let near = Ipv4Addr::new(192, 160 + number, 0, 8).into();
+            own.vote((NodeKey([number; 32]), near), inside, None, Time(0));
+        }
+        own.vote(peer(1), ip(1), None, Time(0));
+        assert_eq!(ips(&own, &connected(&[1, 2, 3])), [inside, ip(1)]);
+    }
+
+    #[test]
+    fn a_peer_that_names_ever_new_addresses_moves_us_once_a_minute_at_most() {
+        let mut own = OwnAddrs::default();
+        let config = Config::default();
+        let here = connected(&[1]);
+        let mut moves = 0;
+        for second in 0..=180 {
+            let now = Time(0) + Duration::from_secs(second);
+            own.vote(peer(1), ip(second as u8), None, now);
+            moves += u32::from(own.has_moved(&config, &here, now));
+        }
+        assert_eq!(moves, 3);
     }
 
     #[test]

@@ -31,6 +31,8 @@ const FIRST: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(5);
 /// How often one is asked afterwards.
 const LATER: Duration = Duration::from_secs(1800);
+/// How long a voice counts if others have spoken since.
+const VOICE_LIFE: Duration = Duration::from_secs(4 * LATER.as_secs());
 /// How long routers remember what was sent to an address, and some more.
 const FORGOTTEN: Duration = Duration::from_secs(900);
 /// So many voices are enough.
@@ -54,6 +56,7 @@ struct Voice {
     of: NodeKey,
     network: Netgroup,
     reached: bool,
+    at: Time,
 }
 
 /// Peers that are dialled because they asked for it.
@@ -110,7 +113,8 @@ impl Voices {
             Transport::Quic => &mut self.quic,
             Transport::Tcp => &mut self.tcp,
         };
-        voices.retain(|other| other.of != voice.of);
+        let is_old = |other: &Voice| voice.at.since(other.at) > VOICE_LIFE;
+        voices.retain(|other| other.of != voice.of && !is_old(other));
         voices.push(voice);
         if voices.len() > REACH_VOICES_MAX {
             voices.remove(0);
@@ -132,7 +136,7 @@ impl Peers {
         }
     }
 
-    /// The host is elsewhere, so all that was said is of another place.
+    /// The host, or what is between it and others, is elsewhere, so all that was said is of another place.
     pub(super) fn forget_reach(&mut self, cx: &Cx<'_>) {
         self.voices = Voices::default();
         self.timers.set(Timer::Reach, cx.now.mono + FIRST);
@@ -172,13 +176,11 @@ impl Peers {
     }
 
     /// Somebody who has not spoken, of a network that has not, and what it can tell of: over TCP, if that is what is
-    /// needed.
+    /// needed. If there is nobody else, who spoke longest ago.
     fn choose_voice(&mut self, cx: &Cx<'_>, wants_quic: bool) -> Option<(NodeKey, Listening)> {
-        let heard = |transport: Transport, peer: &NodeKey| {
-            self.voices
-                .of(transport)
-                .iter()
-                .any(|voice| voice.of == *peer)
+        let spoke_at = |peer: &NodeKey| {
+            let mut voices = self.voices.tcp.iter();
+            voices.find(|voice| voice.of == *peer).map(|voice| voice.at)
         };
         let mut others: Vec<_> = cx
             .roster
@@ -186,14 +188,14 @@ impl Peers {
             .filter(|(peer, session)| {
                 session.is_direct()
                     && !self.voices.asked.contains(*peer)
-                    && !heard(Transport::Tcp, peer)
+                    && spoke_at(peer).is_none_or(|at| cx.now.mono.since(at) >= LATER)
             })
             .filter_map(|(peer, session)| {
                 let ports = self.can_tell_of(cx, peer, session)?;
                 let network = session.netgroup();
                 let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
                 let is_right = wants_quic == (session.transport == Transport::Tcp);
-                Some(((*peer, ports), (!is_right, spoke)))
+                Some(((*peer, ports), (spoke_at(peer), !is_right, spoke)))
             })
             .collect();
         self.rng.shuffle(&mut others);
@@ -214,9 +216,10 @@ impl Peers {
         (ports != Listening::default()).then_some(ports)
     }
 
-    /// Asks a peer whether it can dial us.
+    /// Asks a peer whether it can dial us, and where it sees us now: a router may have got another address.
     fn ask_to_dial(&mut self, cx: &mut Cx<'_>, peer: NodeKey, ports: Listening) {
         self.voices.asked.insert(peer);
+        self.greet(cx, peer, ANSWER_TIME);
         let time = DIAL_TIME_MAX + ANSWER_TIME;
         let tag = Tag::DialedBack(DialedBack {
             quic: ports.quic_port.is_some(),
@@ -250,9 +253,14 @@ impl Peers {
                     of: peer,
                     network,
                     reached,
+                    at: cx.now.mono,
                 };
                 self.voices.hear(transport, voice);
             }
+        }
+        // Something is other than when they told of QUIC.
+        if before.tcp == Reach::Reached && self.reachability(cx.config).tcp == Reach::NotReached {
+            self.voices.quic.retain(|voice| voice.at == cx.now.mono);
         }
         self.tell_reach(cx, before);
     }
@@ -270,7 +278,7 @@ impl Peers {
         let is_known = of_network.next().is_some_and(|voice| voice.reached);
         // Those who were asked are not forgotten for those who come by themselves.
         let is_full = voices.len() >= REACH_VOICES_MAX;
-        if !is_telling || is_known || is_full || self.own.is_near(cx.config, ip) {
+        if !is_telling || is_known || is_full || self.own.is_near(cx.config, cx.roster, ip) {
             return;
         }
         let before = self.reachability(cx.config);
@@ -278,6 +286,7 @@ impl Peers {
             of: peer,
             network,
             reached: true,
+            at: cx.now.mono,
         };
         self.voices.hear(session.transport, voice);
         self.tell_reach(cx, before);
@@ -435,6 +444,7 @@ mod tests {
             of: NodeKey([of; 32]),
             network: Netgroup::V4([network, 0]),
             reached,
+            at: Time(0),
         }
     }
 
