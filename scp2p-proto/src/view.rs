@@ -53,6 +53,36 @@ pub struct Status {
     pub addresses: Vec<PeerAddr>,
     /// Whether others can dial us.
     pub reachability: Reachability,
+    /// Who tried to dial us, by transport, in the order in which they did; at most 10 (SPECIFICATION §9.6).
+    pub attempts: Vec<AttemptView>,
+    /// Where peers see us, what most networks say first; at most 64 (SPECIFICATION §9.3).
+    pub observed: Vec<ObservedView>,
+}
+
+/// That a peer tried to dial this node, which speaks for or against its being reached (SPECIFICATION §9.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptView {
+    /// The peer.
+    pub peer: NodeKey,
+    /// Where it is: peers of one network are one voice, that of the last.
+    pub from: IpAddr,
+    /// What it dialled over.
+    pub transport: Transport,
+    /// Whether it reached us.
+    pub reached: bool,
+    /// How long ago that was.
+    pub ago: Duration,
+}
+
+/// An address at which peers see this node (SPECIFICATION §9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObservedView {
+    /// The address.
+    pub ip: IpAddr,
+    /// So many networks say so.
+    pub networks: u32,
+    /// Whether it counts. What one network says alone does not where two agree on something else.
+    pub is_believed: bool,
 }
 
 /// Whether others can dial this node, as they say that were asked to (SPECIFICATION §9.6).

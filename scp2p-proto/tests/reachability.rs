@@ -12,7 +12,7 @@ use scp2p_proto::command::Command;
 use scp2p_proto::config::RelayLimits;
 use scp2p_proto::event::Event;
 use scp2p_proto::id::NodeKey;
-use scp2p_proto::io::HostEvent;
+use scp2p_proto::io::{HostEvent, Transport};
 use scp2p_proto::view::Reach;
 use scp2p_proto::wire::{Answer, Request};
 
@@ -131,6 +131,14 @@ fn a_tunnel_is_given_back_when_a_deployed_peer_dials_in() {
     assert!(!is_tunnelled(&world));
     let reach = world.node(owner).status().reachability;
     assert_eq!((reach.quic, reach.voices), (Reach::Reached, 1));
+    let attempts = world.node(owner).status().attempts;
+    let [attempt] = attempts[..] else {
+        panic!("{attempts:?}");
+    };
+    assert_eq!(
+        (attempt.transport, attempt.reached),
+        (Transport::Quic, true)
+    );
     assert_eq!(reach.is_direct(), Some(true));
 }
 

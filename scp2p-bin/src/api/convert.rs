@@ -8,9 +8,9 @@ use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
 use super::{
-    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, PublicShare,
-    Published, Reachability, Refused, Session, Share, Started, Subscribed, Subscription, Synced,
-    Text, Visibility,
+    Attempt, Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Observed,
+    Peer, PublicShare, Published, Reachability, Refused, Session, Share, Started, Subscribed,
+    Subscription, Synced, Text, Visibility,
 };
 
 /// The name of a transport.
@@ -61,6 +61,26 @@ pub(super) fn reachability(status: &view::Status) -> Reachability {
         quic: reached(reach.quic),
         tcp: reached(reach.tcp),
         voices: reach.voices,
+        attempts: status.attempts.iter().map(attempt).collect(),
+        observed: status.observed.iter().map(observed).collect(),
+    }
+}
+
+fn attempt(attempt: &view::AttemptView) -> Attempt {
+    Attempt {
+        peer: Text(attempt.peer),
+        from: attempt.from,
+        transport: transport(attempt.transport),
+        reached: attempt.reached,
+        ago_secs: attempt.ago.as_secs(),
+    }
+}
+
+fn observed(observed: &view::ObservedView) -> Observed {
+    Observed {
+        ip: observed.ip,
+        networks: observed.networks,
+        believed: observed.is_believed,
     }
 }
 

@@ -13,7 +13,7 @@ pub mod routes;
 mod server;
 mod text;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use scp2p_proto::id::{ContentId, ManifestId, NodeId, NodeKey, ShareId};
 use scp2p_proto::wire::BootstrapAddr;
@@ -129,6 +129,36 @@ pub struct Reachability {
     pub tcp: String,
     /// So many tried.
     pub voices: u32,
+    /// Each of them, at most 10.
+    pub attempts: Vec<Attempt>,
+    /// Where peers see the node, what most networks say first.
+    pub observed: Vec<Observed>,
+}
+
+/// That a peer tried to dial a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The peer's key.
+    pub peer: Text<NodeKey>,
+    /// Where it is.
+    pub from: IpAddr,
+    /// `quic` or `tcp`.
+    pub transport: String,
+    /// Whether it reached the node.
+    pub reached: bool,
+    /// So many seconds ago.
+    pub ago_secs: u64,
+}
+
+/// An address at which peers see a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The address.
+    pub ip: IpAddr,
+    /// So many networks say so.
+    pub networks: u32,
+    /// Whether the node takes it for its own: not what one network says alone where two agree on something else.
+    pub believed: bool,
 }
 
 /// `GET id`.

@@ -3,7 +3,11 @@
 use crate::api;
 
 use super::table::pairs;
+use super::time::span;
 use super::{count, short, shown, size};
+
+/// So many attempts to dial the node are told one by one; all are in `--json`.
+const ATTEMPTS_SHOWN: usize = 4;
 
 /// `scp2p status`.
 pub fn status(status: &api::Status) -> String {
@@ -12,6 +16,7 @@ pub fn status(status: &api::Status) -> String {
         ("id", status.id.to_string()),
         ("listening", listening(&status.listening)),
         ("reachable", addresses(&status.addresses)),
+        ("seen at", observed(&status.reachability)),
         ("dialled", dialled(&status.reachability)),
         (
             "peers",
@@ -78,8 +83,43 @@ fn dialled(reach: &api::Reachability) -> String {
         shown(&reach.state),
         shown(&reach.quic),
         shown(&reach.tcp),
-        count(reach.voices, "attempt of a peer", "attempts of peers")
+        attempts(&reach.attempts)
     )
+}
+
+/// The last attempts of peers, the newest first.
+fn attempts(attempts: &[api::Attempt]) -> String {
+    let mut attempts: Vec<&api::Attempt> = attempts.iter().collect();
+    attempts.sort_by_key(|it| it.ago_secs);
+    let line = |it: &&api::Attempt| {
+        format!(
+            "{} from {} over {} {} ago: {}",
+            short(&it.peer),
+            it.from,
+            shown(&it.transport),
+            span(it.ago_secs),
+            if it.reached { "reached" } else { "not reached" }
+        )
+    };
+    let shown: Vec<String> = attempts.iter().take(ATTEMPTS_SHOWN).map(line).collect();
+    let rest = attempts.len().saturating_sub(ATTEMPTS_SHOWN);
+    match rest {
+        0 => shown.join("; "),
+        rest => format!("{}; {rest} more", shown.join("; ")),
+    }
+}
+
+/// Where peers see this node, and how many networks say so.
+fn observed(reach: &api::Reachability) -> String {
+    if reach.observed.is_empty() {
+        return "no peer said yet where it sees this node".to_owned();
+    }
+    let seen = reach.observed.iter().map(|it| {
+        let networks = count(it.networks, "network", "networks");
+        let doubt = if it.believed { "" } else { ", not believed" };
+        format!("{} by peers of {networks}{doubt}", it.ip)
+    });
+    seen.collect::<Vec<_>>().join("; ")
 }
 
 fn downloads(status: &api::Status) -> String {

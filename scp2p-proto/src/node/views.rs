@@ -29,8 +29,11 @@ impl Node {
             uploaded: 0,
             addresses: self.sessions.roster().own_addrs.clone(),
             reachability: self.peers.reachability(&self.config),
+            attempts: Vec::new(),
+            observed: Vec::new(),
         };
-        self.peers.fill_status(&mut status);
+        self.peers
+            .fill_status(&mut status, self.sessions.roster(), self.now.mono);
         self.dht.fill_status(&mut status);
         self.catalogs.fill_status(&mut status);
         self.transfers.fill_status(&mut status);

@@ -13,6 +13,7 @@ use crate::lru::Lru;
 use crate::netgroup::{Netgroup, Scope, scope, subscriber};
 use crate::session::Roster;
 use crate::time::Time;
+use crate::view::ObservedView;
 use crate::wire::PeerAddr;
 
 /// How long the vote of a peer that has gone counts.
@@ -273,10 +274,27 @@ impl OwnAddrs {
             || config.announced.iter().any(is_announced)
     }
 
-    /// Where peers saw us, what most networks of those say who are here now first. Where two agree on an address, others of
-    /// its family and scope that one network alone names are left out, unless they are of our interfaces. Where no two do,
-    /// any may be right.
+    /// Where peers see us.
+    pub(super) fn observed_views(&self, roster: &Roster) -> Vec<ObservedView> {
+        let view = |(ip, (_, all), is_believed): (IpAddr, Networks, bool)| ObservedView {
+            ip,
+            networks: all.len() as u32,
+            is_believed,
+        };
+        self.weighed(roster).into_iter().map(view).collect()
+    }
+
+    /// Where peers saw us, as far as that is believed, the best first.
     fn observed(&self, roster: &Roster) -> Vec<IpAddr> {
+        let weighed = self.weighed(roster).into_iter();
+        let believed = weighed.filter(|(_, _, is_believed)| *is_believed);
+        believed.map(|(ip, _, _)| ip).collect()
+    }
+
+    /// Where peers saw us and whether it is believed, what most networks of those say who are here now first. Where two
+    /// agree on an address, others of its family and scope that one network alone names are not believed, unless they are
+    /// of our interfaces. Where no two do, any may be right.
+    fn weighed(&self, roster: &Roster) -> Vec<(IpAddr, Networks, bool)> {
         let networks = self.networks(roster);
         let is_anybody_here = networks.values().any(|(here, _)| !here.is_empty());
         let kind = |ip: &IpAddr| (ip.is_ipv4(), scope(ip));
@@ -285,12 +303,13 @@ impl OwnAddrs {
             speaking.len() > 1
         });
         let agreed: BTreeSet<(bool, Scope)> = agreed.map(|(ip, _)| kind(ip)).collect();
-        let mut ips: Vec<(IpAddr, Networks)> = networks.into_iter().collect();
-        ips.retain(|(ip, (_, all))| {
-            all.len() > 1 || self.interfaces.contains(ip) || !agreed.contains(&kind(ip))
-        });
-        ips.sort_by_key(|(_, (here, all))| core::cmp::Reverse((here.len(), all.len())));
-        ips.into_iter().map(|(ip, _)| ip).collect()
+        let weigh = |(ip, (here, all)): (IpAddr, Networks)| {
+            let is_alone = all.len() == 1 && !self.interfaces.contains(&ip);
+            (ip, (here, all), !(is_alone && agreed.contains(&kind(&ip))))
+        };
+        let mut weighed: Vec<(IpAddr, Networks, bool)> = networks.into_iter().map(weigh).collect();
+        weighed.sort_by_key(|(_, (here, all), _)| core::cmp::Reverse((here.len(), all.len())));
+        weighed
     }
 
     /// By address, who sees us there.

@@ -21,7 +21,7 @@ use crate::lru::Lru;
 use crate::netgroup::Netgroup;
 use crate::session::{Session, Ticket};
 use crate::time::Time;
-use crate::view::{Reach, Reachability};
+use crate::view::{AttemptView, Reach, Reachability};
 use crate::wire::{Answer, DialedBack, Listening, PeerAddr, Request};
 use crate::wish::Wish;
 
@@ -54,9 +54,15 @@ pub(super) struct Voices {
 #[derive(Debug, Clone, Copy)]
 struct Voice {
     of: NodeKey,
-    network: Netgroup,
+    from: IpAddr,
     reached: bool,
     at: Time,
+}
+
+impl Voice {
+    fn network(&self) -> Netgroup {
+        Netgroup::of(self.from)
+    }
 }
 
 /// Peers that are dialled because they asked for it.
@@ -85,12 +91,12 @@ impl Default for DialBacks {
 impl Voices {
     /// What the voices of most networks say, each of which counts once.
     fn verdict(voices: &[Voice]) -> Reach {
-        let networks: BTreeSet<Netgroup> = voices.iter().map(|voice| voice.network).collect();
+        let networks: BTreeSet<Netgroup> = voices.iter().map(Voice::network).collect();
         let says = |network: &Netgroup| {
             let mut of = voices
                 .iter()
                 .rev()
-                .filter(|voice| voice.network == *network);
+                .filter(|voice| voice.network() == *network);
             of.next().is_some_and(|voice| voice.reached)
         };
         let yes = networks.iter().filter(|network| says(network)).count();
@@ -134,6 +140,20 @@ impl Peers {
             tcp: reach(Transport::Tcp, config.tcp_port),
             voices: (self.voices.quic.len() + self.voices.tcp.len()) as u32,
         }
+    }
+
+    /// What [`Peers::reachability`] is drawn from.
+    pub(super) fn attempts_to_dial(&self, now: Time) -> impl Iterator<Item = AttemptView> {
+        let of = move |(transport, voice): (Transport, &Voice)| AttemptView {
+            peer: voice.of,
+            from: voice.from,
+            transport,
+            reached: voice.reached,
+            ago: now.since(voice.at),
+        };
+        let quic = self.voices.quic.iter().map(|it| (Transport::Quic, it));
+        let tcp = self.voices.tcp.iter().map(|it| (Transport::Tcp, it));
+        quic.chain(tcp).map(of)
     }
 
     /// The host, or what is between it and others, is elsewhere, so all that was said is of another place.
@@ -193,7 +213,11 @@ impl Peers {
             .filter_map(|(peer, session)| {
                 let ports = self.can_tell_of(cx, peer, session)?;
                 let network = session.netgroup();
-                let spoke = self.voices.tcp.iter().any(|voice| voice.network == network);
+                let spoke = self
+                    .voices
+                    .tcp
+                    .iter()
+                    .any(|voice| voice.network() == network);
                 let is_right = wants_quic == (session.transport == Transport::Tcp);
                 Some(((*peer, ports), (spoke_at(peer), !is_right, spoke)))
             })
@@ -242,7 +266,7 @@ impl Peers {
         let Some(session) = cx.roster.session(&peer) else {
             return;
         };
-        let network = session.netgroup();
+        let from = session.remote.ip();
         let before = self.reachability(cx.config);
         for (transport, was_asked, reached) in [
             (Transport::Quic, asked.quic, reached.quic),
@@ -251,7 +275,7 @@ impl Peers {
             if was_asked {
                 let voice = Voice {
                     of: peer,
-                    network,
+                    from,
                     reached,
                     at: cx.now.mono,
                 };
@@ -274,7 +298,7 @@ impl Peers {
         };
         let network = session.netgroup();
         let voices = self.voices.of(session.transport);
-        let mut of_network = voices.iter().rev().filter(|it| it.network == network);
+        let mut of_network = voices.iter().rev().filter(|it| it.network() == network);
         let is_known = of_network.next().is_some_and(|voice| voice.reached);
         // Those who were asked are not forgotten for those who come by themselves.
         let is_full = voices.len() >= REACH_VOICES_MAX;
@@ -284,7 +308,7 @@ impl Peers {
         let before = self.reachability(cx.config);
         let voice = Voice {
             of: peer,
-            network,
+            from: ip,
             reached: true,
             at: cx.now.mono,
         };
@@ -442,7 +466,7 @@ mod tests {
     fn voice(of: u8, network: u8, reached: bool) -> Voice {
         Voice {
             of: NodeKey([of; 32]),
-            network: Netgroup::V4([network, 0]),
+            from: IpAddr::from([network, 0, 0, 1]),
             reached,
             at: Time(0),
         }

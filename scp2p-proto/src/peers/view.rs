@@ -6,11 +6,14 @@ use super::Peers;
 use super::book::Record;
 use crate::id::NodeKey;
 use crate::session::{Roster, Session};
+use crate::time::Time;
 use crate::view::{PeerView, SessionView, Stats, Status};
 
 impl Peers {
-    pub(crate) fn fill_status(&self, status: &mut Status) {
+    pub(crate) fn fill_status(&self, status: &mut Status, roster: &Roster, now: Time) {
         status.known = self.book.len() as u32;
+        status.attempts = self.attempts_to_dial(now).collect();
+        status.observed = self.own.observed_views(roster);
     }
 
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {
