@@ -155,6 +155,12 @@ fn who_cannot_be_dialled_at_any_of_many_interfaces_serves_through_relays() {
     finish(&mut world, client);
     let via = via(&world, client, seeder).expect("a circuit");
     assert!(relays.iter().any(|relay| world.key(*relay) == via));
+    // Who has the catalog can be asked for it too, however many addresses the publisher has.
+    let Ok(Reply::Link(link)) = world.run(client, Command::Link(share)) else {
+        panic!("no link");
+    };
+    let hinted: BTreeSet<NodeKey> = link.bootstrap.iter().filter_map(|hint| hint.key).collect();
+    assert!(hinted.contains(&world.key(client)), "{link:?}");
 }
 
 /// Where TCP is not listened on nobody says that it does not reach, and of QUIC only few can tell.

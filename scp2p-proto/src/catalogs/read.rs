@@ -141,17 +141,24 @@ impl Catalogs {
     }
 }
 
-/// The link of a share: these hints, where we can be reached if we have its catalog or else the relays that lead to
-/// us, and the peers we start from.
+/// The link of a share: some of these hints, where we can be reached if we have its catalog (the relays that lead to us
+/// first, for then nobody can dial us), the other hints, and the peers we start from.
 pub(super) fn link(cx: &Cx<'_>, key: ShareKey, hints: &[BootstrapAddr], have: bool) -> ShareLink {
     let own = cx.roster.own_addrs.iter().filter(|_| have);
-    let here = own.map(|addr| match &addr.relay_via {
-        Some(route) => hint(&route.relay, route.relay.key),
-        None => hint(addr, Some(cx.keys.public())),
-    });
+    let (relays, direct): (Vec<&PeerAddr>, Vec<&PeerAddr>) =
+        own.partition(|addr| addr.relay_via.is_some());
+    let here = relays
+        .into_iter()
+        .chain(direct)
+        .map(|addr| match &addr.relay_via {
+            Some(route) => hint(&route.relay, route.relay.key),
+            None => hint(addr, Some(cx.keys.public())),
+        });
     let mut bootstrap: Vec<BootstrapAddr> = Vec::new();
-    let hints = hints.iter().cloned().chain(here);
-    for hint in hints.chain(cx.config.bootstrap.iter().cloned()) {
+    let (first, others) = hints.split_at(hints.len().min(PUBLISHED_HINTS_MAX / 2));
+    let hints = first.iter().cloned().chain(here);
+    let others = others.iter().chain(&cx.config.bootstrap).cloned();
+    for hint in hints.chain(others) {
         if bootstrap.len() < PUBLISHED_HINTS_MAX && !bootstrap.contains(&hint) {
             bootstrap.push(hint);
         }

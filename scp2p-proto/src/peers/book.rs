@@ -120,6 +120,9 @@ impl Book {
     pub(super) fn reached(&mut self, key: NodeKey, addr: PeerAddr, now: UnixTime) {
         let record = self.entry(key);
         record.addrs.retain(|known| known.addr != addr);
+        if record.addrs.len() >= BOOK_ADDRS_MAX && !record.forget_spare() {
+            record.addrs.pop();
+        }
         record.addrs.insert(
             0,
             Known {
@@ -127,7 +130,6 @@ impl Book {
                 reached: Some(now),
             },
         );
-        record.addrs.truncate(BOOK_ADDRS_MAX);
         record.last_seen = Some(now);
     }
 
@@ -196,12 +198,15 @@ impl Record {
         if let (Some(oldest), PLACES_WANTED..) = routes(self) {
             self.addrs.remove(oldest);
         } else if self.addrs.len() >= BOOK_ADDRS_MAX {
-            let is_spare =
-                |known: &Known| known.reached.is_none() && known.addr.relay_via.is_none();
-            if let Some(last) = self.addrs.iter().rposition(is_spare) {
-                self.addrs.remove(last);
-            }
+            self.forget_spare();
         }
+    }
+
+    /// Forgets an address that is no way through a relay and was never reached, if there is one.
+    fn forget_spare(&mut self) -> bool {
+        let is_spare = |known: &Known| known.reached.is_none() && known.addr.relay_via.is_none();
+        let last = self.addrs.iter().rposition(is_spare);
+        last.map(|last| self.addrs.remove(last)).is_some()
     }
 
     /// Addresses that answered after `since` and may be handed on, best to dial first.
@@ -393,6 +398,31 @@ mod tests {
         }
     }
 
+    fn route(port: u16) -> PeerAddr {
+        PeerAddr {
+            relay_via: Some(Box::new(RelayRoute {
+                relay: addr(port, Transport::Quic),
+                slot: CIRCUIT_SLOT,
+            })),
+            ..addr(port, Transport::Quic)
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_reached_displaces_no_way_through_a_relay() {
+        let key = NodeKey([1; 32]);
+        let mut book = Book::default();
+        for port in 1..BOOK_ADDRS_MAX as u16 {
+            book.heard_of(key, addr(port, Transport::Tcp));
+        }
+        let route = route(100);
+        book.heard_of(key, route.clone());
+        book.reached(key, addr(200, Transport::Quic), UnixTime(5));
+        let record = book.entry(key);
+        assert_eq!(record.addrs.len(), BOOK_ADDRS_MAX);
+        assert!(record.addrs.iter().any(|known| known.addr == route));
+    }
+
     #[test]
     fn a_record_survives_its_row_without_what_was_only_heard_of() {
         let key = NodeKey([1; 32]);
@@ -443,13 +473,6 @@ mod tests {
     #[test]
     fn a_way_through_a_relay_displaces_an_address_that_nobody_answered_at() {
         let key = NodeKey([1; 32]);
-        let route = |n: u16| PeerAddr {
-            relay_via: Some(Box::new(RelayRoute {
-                relay: addr(n, Transport::Quic),
-                slot: CIRCUIT_SLOT,
-            })),
-            ..addr(n, Transport::Quic)
-        };
         let mut book = Book::default();
         book.reached(key, addr(1, Transport::Quic), UnixTime(5));
         for port in 2..20 {
