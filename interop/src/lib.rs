@@ -12,4 +12,5 @@ pub mod ours;
 pub mod played;
 pub mod port;
 pub mod programs;
+pub mod silent;
 pub mod theirs;

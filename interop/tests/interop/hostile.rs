@@ -1,19 +1,19 @@
 //! What brings published nodes to a stop: we do not do it to them, and it does nothing to us.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use scp2p_interop::ours::{self, Node, Settings, text, until};
 use scp2p_interop::played::peer::{Peer, now, random};
+use scp2p_interop::silent::Silent;
 use scp2p_interop::theirs::{Published, Release, Setup};
 use scp2p_proto::id::{ManifestId, ShareId, ShareKey};
 use scp2p_proto::io::Transport;
 use scp2p_proto::keys::Keys;
 use scp2p_proto::record::{ShareHead, ShareLink, head_key};
 use scp2p_proto::wire::{Answer, Envelope, PeerAddr, Request, StoreRecord};
-use socket2::{Domain, Socket, Type};
 
 use super::SOON;
 use super::catalogs::{assert_downloads, publish};
@@ -21,18 +21,14 @@ use super::dht::synced_there;
 use super::files::Files;
 
 /// Connections from this many addresses of loopback, on which nothing is said.
-fn silent_connections(to: SocketAddr) -> Vec<TcpStream> {
-    let from = |host| SocketAddr::from((Ipv4Addr::new(127, 0, 1, host), 0));
-    let connect = |from: SocketAddr| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&from.into()).expect("an address of loopback");
-        socket.connect(&to.into()).expect("it listens");
-        TcpStream::from(socket)
-    };
-    (1..=40).map(|host| connect(from(host))).collect()
+fn silent_connections(to: SocketAddr, transport: Transport) -> Vec<Silent> {
+    let from = |host| Ipv4Addr::new(127, 0, 1, host).into();
+    (1..=40)
+        .map(|host| Silent::connect(from(host), to, transport))
+        .collect()
 }
 
-rows!(a_silent_connection_holds_up_a_listener_of_theirs over tcp);
+rows!(a_silent_connection_holds_up_a_listener_of_theirs);
 /// It waits for each that it accepted before it accepts another.
 fn a_silent_connection_holds_up_a_listener_of_theirs(release: Release, transport: Transport) {
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,25 +36,26 @@ fn a_silent_connection_holds_up_a_listener_of_theirs(release: Release, transport
     let at = theirs.addr(transport);
     let client = release.start(Setup::default());
     client.dial(&at).expect("a session");
-    let silent = TcpStream::connect(SocketAddr::new(at.ip, at.port)).expect("it listens");
+    let to = SocketAddr::new(at.ip, at.port);
+    let silent = Silent::connect(Ipv4Addr::LOCALHOST.into(), to, transport);
     thread::scope(|scope| {
         let (tell, told) = channel();
         scope.spawn(move || tell.send(client.dial(&at)));
         assert!(told.recv_timeout(PATIENCE).is_err(), "it is held up");
-        drop(silent);
+        silent.close();
         let dialled = told.recv_timeout(SOON).expect("it is let in");
         assert_eq!(dialled.expect("a session").with, theirs.key());
     });
 }
 
-rows!(silent_connections_to_us_hold_up_nobody over tcp);
+rows!(silent_connections_to_us_hold_up_nobody);
 /// A published listener waits for each that it accepted before it accepts another.
 fn silent_connections_to_us_hold_up_nobody(release: Release, transport: Transport) {
     let node = Node::start(ours::only(transport));
     let files = Files::new(&[("a file", 600_000)]);
     let link = publish(&node, &files);
     let at = ours::addr(&node, transport);
-    let silent = silent_connections(SocketAddr::new(at.ip, at.port));
+    let silent = silent_connections(SocketAddr::new(at.ip, at.port), transport);
     let theirs = release.start(Setup::default().seeds([at]));
     theirs.subscribe(&link);
     synced_there(&*theirs, &link, 1);

@@ -29,7 +29,7 @@ impl Channel {
     /// Dials.
     pub fn dial(to: SocketAddr) -> io::Result<Channel> {
         let name = ServerName::try_from(NAME).expect("a name");
-        let tls = ClientConnection::new(configs().client.clone(), name).map_err(other)?;
+        let tls = ClientConnection::new(client_config(), name).map_err(other)?;
         Channel::open(tls.into(), TcpStream::connect(to)?)
     }
 
@@ -98,10 +98,15 @@ impl Channel {
 /// The bytes with which a client opens a TLS connection.
 pub fn client_hello() -> Vec<u8> {
     let name = ServerName::try_from(NAME).expect("a name");
-    let mut tls = ClientConnection::new(configs().client.clone(), name).expect("a client");
+    let mut tls = ClientConnection::new(client_config(), name).expect("a client");
     let mut bytes = Vec::new();
     tls.write_tls(&mut bytes).expect("a vector takes all");
     bytes
+}
+
+/// That of a client that takes any certificate.
+pub fn client_config() -> Arc<ClientConfig> {
+    configs().client.clone()
 }
 
 struct Configs {
