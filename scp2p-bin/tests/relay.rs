@@ -7,10 +7,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
+use common::peer::Peer;
 use common::{Node, Settings, finish, run, scp2p, stderr, stdout, text, until};
 use rustix::process::Signal;
+use scp2p_proto::id::{ContentId, RelaySlotId};
+use scp2p_proto::keys::Keys;
+use scp2p_proto::wire::{Answer, Profile, RelayRegister, RelayStream, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -283,6 +289,102 @@ fn places_and_circuits_are_listed_and_a_relay_that_stops_waits_for_them() {
     let stopped = relay.node.try_cli(&["stop"]);
     assert!(stopped.status.success(), "{stopped:?}");
     assert_eq!(relay.node.wait().code(), Some(0));
+}
+
+/// A deployed peer's slot at the relay, with its tunnel.
+fn slot(relay: &Relay, keys: &Keys) -> (Peer, RelaySlotId) {
+    let mut owner = Peer::dial_deployed(relay.node.tcp(), keys, Profile::C).expect("a session");
+    let register = RelayRegister {
+        slot: None,
+        tunnel: true,
+    };
+    match owner.ask(&Request::RelayRegister(register)) {
+        Ok(Answer::RelayRegistered(registered)) => (owner, registered.slot),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tunnels_are_listed_and_a_relay_that_stops_waits_for_what_is_asked_through_them() {
+    let mut relay = Relay::start("drain_secs = 60\n", &[]);
+    let (owner_keys, asker_keys) = (Keys::from_seed([41; 32]), Keys::from_seed([42; 32]));
+    let (mut owner, slot) = slot(&relay, &owner_keys);
+    let (release, held) = channel();
+    thread::spawn(move || {
+        let _ = owner.serve(|_| {
+            // Nobody is asked before.
+            let _ = held.recv();
+            None
+        });
+    });
+    let tcp = relay.node.tcp();
+    let (asker_key, owner_key) = (asker_keys.public(), owner_keys.public());
+    let asked = |slot| {
+        let inner = Request::GetChunkHashes(ContentId([1; 32])).to_envelope(1);
+        Request::RelayStream(RelayStream::for_owner(slot, inner))
+    };
+    let asker = thread::spawn(move || {
+        let mut asker = Peer::dial_deployed(tcp, &asker_keys, Profile::C)?;
+        asker.ask(&asked(slot))
+    });
+    let listed = until("a request", SOON, || {
+        let slot = relay.look()["slots"][0].clone();
+        let asking = slot["tunnel"]["asking"].as_array()?.len();
+        (asking == 1).then_some(slot)
+    });
+    assert_eq!(listed["owner"], owner_key.to_string(), "{listed}");
+    assert_eq!(listed["ip"], "127.0.0.1", "{listed}");
+    let tunnel = &listed["tunnel"];
+    assert_eq!(tunnel["asking"][0]["peer"], asker_key.to_string());
+    assert_eq!(tunnel["requests"], 1, "{listed}");
+    assert!(tunnel["bytes"].as_u64() > Some(0), "{listed}");
+    let list = stdout(&relay.node.try_cli(&["relay", "circuits"]));
+    let keys = [owner_key, asker_key].map(|key| key.to_string()[..12].to_owned());
+    for named in [
+        "tunnels   1 of deployed peers, readable here, 1 request under way",
+        "slot of",
+        "asked by",
+        &keys[0],
+        &keys[1],
+    ] {
+        assert!(list.contains(named), "{named}: {list}");
+    }
+    let mut late = Peer::dial_deployed(tcp, &Keys::from_seed([43; 32]), Profile::C).expect("up");
+    let other = RelaySlotId(slot.0 ^ 1);
+    relay.node.signal(Signal::TERM);
+    until("a refusal", SOON, || {
+        let refused = late.ask(&asked(other)).expect_err("nothing is served");
+        refused.to_string().contains("about to stop").then_some(())
+    });
+    release.send(()).expect("it waits");
+    let answer = asker.join().expect("it does not panic");
+    assert!(matches!(answer, Ok(Answer::RelayStream(_))), "{answer:?}");
+    assert_eq!(relay.node.wait().code(), Some(0));
+}
+
+#[test]
+fn a_reload_ends_what_the_new_list_does_not_allow() {
+    let relay = Relay::start("", &[]);
+    let (mut owner, _) = slot(&relay, &Keys::from_seed([41; 32]));
+    let client = behind(&relay.node.bootstrap());
+    let counts = || {
+        let look = relay.look();
+        ["slots", "places"].map(|list| look[list].as_array().expect("a list").len())
+    };
+    until("a place", SOON, || (counts() == [1, 1]).then_some(()));
+    relay.reload(&format!("allow = [\"{}\"]\n", client.key()));
+    until("the end of the slot", SOON, || {
+        (counts() == [0, 1]).then_some(())
+    });
+    owner.closed();
+    relay.reload(&format!("allow = [\"{}\"]\n", "ab".repeat(32)));
+    until("the end of the place", SOON, || {
+        (counts() == [0, 0]).then_some(())
+    });
+    until("the client to know", SOON, || {
+        let reach = client.cli(&["status"])["reachability"]["state"].clone();
+        (reach != "relayed").then_some(())
+    });
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub enum Command {
     /// Add a bootstrap peer for this run, or dial one again that is not connected. Answered by [`Reply::Ok`].
     AddBootstrap(BootstrapAddr),
     /// Relay for others from now on, within these limits, whatever [`Config::relay`](crate::config::Config::relay) was;
-    /// circuits that are there go on, at the new rates. Answered by [`Reply::Ok`].
+    /// the newest places, slots and circuits that these would refuse end, others go on at the new rates. Answered by
+    /// [`Reply::Ok`].
     SetRelay(RelayLimits),
     /// Close all links and flush. Answered by [`Reply::Ok`]; the node is done when
     /// [`Node::is_done`](crate::Node::is_done) says so.

@@ -94,8 +94,10 @@ pub struct RelayLimits {
     pub bytes_per_circuit: Option<u64>,
     /// A circuit through which nothing goes for so long ends.
     pub idle_time: Duration,
-    /// Who may have a place, if not everybody.
+    /// Who may have a place or a slot, if not everybody.
     pub allowed: Option<BTreeSet<NodeKey>>,
+    /// The relay is about to stop: what is there goes on, and everything new is refused.
+    pub closing: bool,
     /// Whether circuits are for content too. If not, the two ends are told so and each circuit gets little more than it
     /// takes to meet and to pass catalogs on.
     pub content: bool,
@@ -136,8 +138,17 @@ impl Default for RelayLimits {
             bytes_per_circuit: None,
             idle_time: Duration::from_secs(600),
             allowed: None,
+            closing: false,
             content: false,
         }
+    }
+}
+
+impl RelayLimits {
+    /// Whether this peer may have a place or a slot.
+    pub(crate) fn allows(&self, peer: &NodeKey) -> bool {
+        let allowed = self.allowed.as_ref();
+        allowed.is_none_or(|allowed| allowed.contains(peer))
     }
 }
 

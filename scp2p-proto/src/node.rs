@@ -216,6 +216,7 @@ impl Node {
             Command::SetRelay(limits) => {
                 self.config.capabilities.relay = true;
                 self.config.relay = Some(limits);
+                self.relay.on_limits(cx!(self));
                 self.out.push_back(Output::Done(op, Ok(Reply::Ok)));
             }
             Command::Shutdown => self.shutdown(op),

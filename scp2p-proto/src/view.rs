@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::id::{DownloadId, ManifestId, NodeId, NodeKey, ShareId};
+use crate::id::{DownloadId, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
 use crate::io::Transport;
 use crate::record::Visibility;
 use crate::storage::LocalPath;
@@ -126,6 +126,8 @@ pub struct RelayView {
     pub places: Vec<PlaceView>,
     /// The circuits that are up, oldest first.
     pub circuits: Vec<CircuitView>,
+    /// The slots of deployed peers (SPECIFICATION §9.7), oldest first.
+    pub slots: Vec<SlotView>,
     /// All there was since the start.
     pub totals: RelayTotals,
 }
@@ -154,6 +156,54 @@ pub struct CircuitView {
     pub age: Duration,
     /// How long ago something passed.
     pub idle: Duration,
+}
+
+/// A slot that a deployed peer has at this relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotView {
+    /// Its number.
+    pub slot: RelaySlotId,
+    /// Who has it.
+    pub owner: NodeKey,
+    /// From where it was registered: an IPv4 address, or the first half of an IPv6 one.
+    pub ip: IpAddr,
+    /// How long ago it was registered first.
+    pub age: Duration,
+    /// The tunnel on which its owner is asked; without one nobody can ask it.
+    pub tunnel: Option<TunnelView>,
+}
+
+/// The tunnel of a slot. The relay can read what passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelView {
+    /// How long ago it came up.
+    pub age: Duration,
+    /// How long ago something passed.
+    pub idle: Duration,
+    /// Requests that went to the owner.
+    pub requests: u64,
+    /// Bytes that passed, both ways together.
+    pub bytes: u64,
+    /// Who waits for an answer, first the one whose request the owner has.
+    pub asking: Vec<AskerView>,
+}
+
+/// A request for the owner of a slot that is not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskerView {
+    /// Who asks.
+    pub peer: NodeKey,
+    /// How long ago it asked.
+    pub age: Duration,
+}
+
+impl RelayView {
+    /// How many circuits are up and requests in tunnels under way: what would be cut off if the relay were gone.
+    pub fn under_way(&self) -> usize {
+        let tunnels = self.slots.iter().filter_map(|slot| slot.tunnel.as_ref());
+        let asking: usize = tunnels.map(|tunnel| tunnel.asking.len()).sum();
+        self.circuits.len().saturating_add(asking)
+    }
 }
 
 /// What a relay did since it started.

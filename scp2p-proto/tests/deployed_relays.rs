@@ -571,3 +571,98 @@ fn tunnels_keep_to_the_rate_of_an_address() {
     let took = scene.seconds(&chunks);
     assert!((least..least + 2).contains(&took), "{took} s");
 }
+
+/// The slots that the relay lists: who has them, what passed, and who waits.
+#[test]
+fn slots_are_listed_with_what_passed_and_who_waits() {
+    let mut scene = scene();
+    let (relay, owner, slot) = (scene.relay, scene.owner, scene.slot);
+    let (owner_key, asker_key) = (scene.world.key(owner), scene.world.key(scene.asker));
+    assert!(is_chunk(&scene.asked(&[chunk(slot, 0, 1)])[0], 0, 1));
+    scene.asked(&[register(None, false)]);
+    scene.world.pass(Duration::from_secs(20));
+    scene.world.deployed(owner).held = Some(Vec::new());
+    scene.ask(&[chunk(slot, 0, 2), chunk(slot, 1, 3)]);
+    scene.world.pass(Duration::from_secs(5));
+    let view = scene.world.node(relay).relay();
+    assert_eq!(view.under_way(), 2);
+    let [first, second] = view.slots.as_slice() else {
+        panic!("two slots: {:?}", view.slots);
+    };
+    assert_eq!((first.slot, first.owner), (slot, owner_key));
+    assert_eq!((second.owner, &second.tunnel), (asker_key, &None));
+    let tunnel = first.tunnel.as_ref().expect("it is up");
+    assert_eq!(tunnel.requests, 2, "one waits");
+    assert_eq!(tunnel.bytes, view.totals.tunnelled);
+    assert!(tunnel.bytes > u64::from(CHUNK_LEN));
+    // The node's clock is that of what it was told last.
+    let least = Duration::from_secs(15);
+    assert!(first.age >= tunnel.age && tunnel.age >= least, "{first:?}");
+    assert!(tunnel.idle < least, "{first:?}");
+    let peers = tunnel.asking.iter().map(|asker| asker.peer);
+    assert_eq!(peers.collect::<Vec<_>>(), [asker_key; 2]);
+    assert!(tunnel.asking.iter().all(|it| it.age < least));
+    scene.world.release(owner);
+    scene.world.pass(Duration::from_secs(1));
+    assert_eq!(scene.world.node(relay).relay().under_way(), 0);
+}
+
+#[test]
+fn an_owner_that_is_taken_off_the_list_loses_its_slot_and_its_tunnel_at_once() {
+    let mut scene = scene();
+    let (owner, slot) = (scene.world.key(scene.owner), scene.slot);
+    scene.limit(|limits| limits.allowed = Some([owner].into()));
+    assert!(is_chunk(&scene.asked(&[chunk(slot, 0, 1)])[0], 0, 1));
+    let held = scene.owner;
+    scene.world.deployed(held).held = Some(Vec::new());
+    scene.ask(&[chunk(slot, 1, 2)]);
+    scene.world.pass(Duration::from_secs(1));
+    scene.limit(|limits| limits.allowed = Some([].into()));
+    scene.world.pass(Duration::from_secs(1));
+    let dropped = format!("relay bridge dropped response for slot {}", slot.0);
+    assert_eq!(scene.answers().last(), Some(&refused(&dropped)));
+    assert!(scene.world.node(scene.relay).relay().slots.is_empty());
+    let peers = scene.world.node(scene.relay).peers();
+    let session = peers.iter().find(|peer| peer.key == owner);
+    assert_eq!(session.and_then(|peer| peer.session.clone()), None);
+    let answers = scene.asked(&[chunk(slot, 0, 3)]);
+    assert_eq!(answers, [refused("relay slot not found")]);
+    let (owner, relay) = (scene.owner, scene.relay);
+    let link = scene.world.session_from(owner, relay);
+    let again = scene.world.asked_on(owner, link, &[register(None, true)]);
+    assert_eq!(again, [refused("not on the relay's list")]);
+}
+
+#[test]
+fn chunks_that_wait_for_an_owner_are_refused_when_a_relay_takes_no_content_any_more() {
+    let mut scene = scene();
+    let (owner, slot) = (scene.owner, scene.slot);
+    scene.world.deployed(owner).held = Some(Vec::new());
+    scene.ask(&[chunk(slot, 0, 1), chunk(slot, 1, 2)]);
+    scene.world.pass(Duration::from_secs(1));
+    scene.limit(|limits| limits.content = false);
+    scene.world.pass(Duration::from_secs(1));
+    assert_eq!(scene.answers(), [refused("no content is relayed here")]);
+    scene.world.release(owner);
+    scene.world.pass(Duration::from_secs(1));
+    let answers = scene.answers();
+    assert!(answers.iter().flatten().count() == 1, "{answers:?}");
+    assert_eq!(scene.reached(), 1);
+}
+
+#[test]
+fn a_relay_that_is_about_to_stop_ends_what_is_asked_and_takes_nothing_new() {
+    let mut scene = scene();
+    let (owner, slot) = (scene.owner, scene.slot);
+    scene.world.deployed(owner).held = Some(Vec::new());
+    scene.ask(&[chunk(slot, 0, 1)]);
+    scene.world.pass(Duration::from_secs(1));
+    scene.limit(|limits| limits.closing = true);
+    let (other, session) = scene.other();
+    let asked = [chunk(slot, 0, 1), register(None, false)];
+    let theirs = scene.world.asked_on(other, session, &asked);
+    assert_eq!(theirs, vec![refused("the relay is about to stop"); 2]);
+    scene.world.release(owner);
+    scene.world.pass(Duration::from_secs(1));
+    assert!(is_chunk(&scene.answers()[0], 0, 1));
+}

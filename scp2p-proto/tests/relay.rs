@@ -401,17 +401,97 @@ fn a_relay_with_a_list_gives_places_to_those_on_it() {
     assert!(relays_of(&world, other).is_empty());
 }
 
-/// As before it stops: what is under way goes on.
+/// A pair that downloads over a circuit, both with a place.
+fn used() -> Pair {
+    let mut pair = pair(limits());
+    begin(&mut pair.world, pair.client, pair.link.clone(), pair.share);
+    let relay = pair.relay;
+    pair.world.until("a circuit", |world| {
+        let relay = world.node(relay).relay();
+        relay.places.len() == 2 && relay.circuits.len() == 1
+    });
+    pair
+}
+
+/// A reload, say: who may have a place no more is told by the end of the session, as there is no other word for it.
 #[test]
-fn a_relay_that_gives_no_more_keeps_the_circuits_that_are_there() {
+fn who_is_taken_off_the_list_loses_its_place_and_its_circuits_at_once() {
+    let mut pair = used();
+    let (seeder, client) = (pair.world.key(pair.seeder), pair.world.key(pair.client));
+    let mut listed = RelayLimits {
+        allowed: Some([seeder, client].into()),
+        ..limits()
+    };
+    let set = Command::SetRelay(listed.clone());
+    pair.world.run(pair.relay, set).expect("set");
+    let relay = pair.world.node(pair.relay).relay();
+    assert_eq!((relay.places.len(), relay.circuits.len()), (2, 1));
+    listed.allowed = Some([seeder].into());
+    let set = Command::SetRelay(listed.clone());
+    pair.world.run(pair.relay, set).expect("set");
+    let places = pair.world.node(pair.relay).relay().places;
+    let peers: Vec<NodeKey> = places.iter().map(|place| place.peer).collect();
+    assert_eq!(peers, [seeder]);
+    pair.world.pass(Duration::from_secs(1));
+    assert!(relays_of(&pair.world, pair.client).is_empty());
+    listed.allowed = Some([].into());
+    pair.world
+        .run(pair.relay, Command::SetRelay(listed))
+        .expect("set");
+    let relay = pair.world.node(pair.relay).relay();
+    assert_eq!((relay.places.len(), relay.circuits.len()), (0, 0));
+    pair.world.pass(Duration::from_secs(60));
+    assert!(relays_of(&pair.world, pair.seeder).is_empty());
+    assert_eq!(via(&pair.world, pair.client, pair.seeder), None);
+}
+
+#[test]
+fn circuits_for_content_end_when_a_relay_takes_none_any_more() {
+    let mut pair = used();
+    let control = RelayLimits::default();
+    pair.world
+        .run(pair.relay, Command::SetRelay(control.clone()))
+        .expect("set");
+    assert_eq!(circuits(&pair), 0);
+    let places = pair.world.node(pair.relay).relay().places;
+    assert_eq!(places.len(), 2, "places are for control too");
+    let relay = pair.world.key(pair.relay);
+    pair.world.until("a circuit for control", |world| {
+        via(world, pair.client, pair.seeder) == Some(relay)
+    });
+    pair.world
+        .run(pair.relay, Command::SetRelay(control))
+        .expect("set");
+    assert_eq!(circuits(&pair), 1, "it would not be refused");
+}
+
+#[test]
+fn the_newest_places_and_circuits_end_when_a_relay_has_room_for_fewer() {
+    let mut pair = used();
+    let fewer = RelayLimits {
+        reservations_max: 1,
+        circuits_max: 0,
+        ..limits()
+    };
+    pair.world
+        .run(pair.relay, Command::SetRelay(fewer))
+        .expect("set");
+    let left = pair.world.node(pair.relay).relay();
+    let oldest = pair.world.key(pair.seeder);
+    assert_eq!((left.places.len(), left.circuits.len()), (1, 0));
+    assert_eq!(left.places[0].peer, oldest);
+}
+
+/// What is under way goes on.
+#[test]
+fn a_relay_that_is_about_to_stop_keeps_the_circuits_that_are_there() {
     let mut pair = pair(limits());
     begin(&mut pair.world, pair.client, pair.link.clone(), pair.share);
     pair.world.until("some of it", |world| {
         world.node(pair.client).downloads()[0].done > 0
     });
     let none = RelayLimits {
-        circuits_max: 0,
-        reservations_max: 0,
+        closing: true,
         ..limits()
     };
     pair.world

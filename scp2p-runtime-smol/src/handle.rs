@@ -215,7 +215,7 @@ impl Handle {
         self.command(Command::AddBootstrap(peer)).await.map(drop)
     }
 
-    /// Relays for others within these limits from now on; circuits under way go on.
+    /// Relays for others within these limits from now on; what these would refuse ends.
     pub async fn set_relay(&self, limits: RelayLimits) -> Result<(), CommandError> {
         self.command(Command::SetRelay(limits)).await.map(drop)
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use client::{Client, ClientError};
 pub use event::{EventLine, Happened, Rejection};
 pub use node::Node;
-pub use relay::{Circuit, Place, Relay};
+pub use relay::{Circuit, Place, Relay, Slot, Tunnel};
 pub use server::{Server, ServerError};
 pub use text::Text;
 

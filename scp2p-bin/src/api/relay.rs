@@ -18,6 +18,8 @@ pub struct Relay {
     pub places: Vec<Place>,
     /// The circuits that pass.
     pub circuits: Vec<Circuit>,
+    /// The slots of deployed peers.
+    pub slots: Vec<Slot>,
     /// Circuits opened since the start.
     pub opened: u64,
     /// Places and circuits refused since the start, and requests in tunnels for which a quota left no bytes.
@@ -89,6 +91,45 @@ pub struct Circuit {
     pub idle: u64,
 }
 
+/// A slot of a deployed peer, which others ask through a tunnel that the relay can read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its number.
+    pub slot: u64,
+    /// Who has it.
+    pub owner: Text<NodeKey>,
+    /// From where it was registered: an IPv4 address, or the first half of an IPv6 one.
+    pub ip: IpAddr,
+    /// Seconds since it was registered first.
+    pub age: u64,
+    /// The tunnel on which the owner is asked; null while it has none.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// The tunnel of a slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Seconds since it came up.
+    pub age: u64,
+    /// Seconds since something went through.
+    pub idle: u64,
+    /// Requests that went to the owner.
+    pub requests: u64,
+    /// Bytes that went through, in both directions.
+    pub bytes: u64,
+    /// Who waits for an answer, first the one whose request the owner has.
+    pub asking: Vec<Asker>,
+}
+
+/// Who waits for an answer of the owner of a slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asker {
+    /// Its key.
+    pub peer: Text<NodeKey>,
+    /// Seconds since it asked.
+    pub age: u64,
+}
+
 impl Relay {
     /// What a node does as a relay, within these limits.
     pub(super) fn new(view: view::RelayView, limits: Option<&RelayLimits>) -> Relay {
@@ -96,6 +137,7 @@ impl Relay {
             limits: limits.map(Limits::from),
             places: view.places.into_iter().map(Place::from).collect(),
             circuits: view.circuits.into_iter().map(Circuit::from).collect(),
+            slots: view.slots.into_iter().map(Slot::from).collect(),
             opened: view.totals.circuits,
             refused: view.totals.refused,
             bytes: view.totals.bytes,
@@ -145,6 +187,34 @@ impl From<view::CircuitView> for Circuit {
             bytes: circuit.bytes,
             age: circuit.age.as_secs(),
             idle: circuit.idle.as_secs(),
+        }
+    }
+}
+
+impl From<view::SlotView> for Slot {
+    fn from(slot: view::SlotView) -> Self {
+        Slot {
+            slot: slot.slot.0,
+            owner: Text(slot.owner),
+            ip: slot.ip,
+            age: slot.age.as_secs(),
+            tunnel: slot.tunnel.map(Tunnel::from),
+        }
+    }
+}
+
+impl From<view::TunnelView> for Tunnel {
+    fn from(tunnel: view::TunnelView) -> Self {
+        let asking = tunnel.asking.into_iter().map(|asker| Asker {
+            peer: Text(asker.peer),
+            age: asker.age.as_secs(),
+        });
+        Tunnel {
+            age: tunnel.age.as_secs(),
+            idle: tunnel.idle.as_secs(),
+            requests: tunnel.requests,
+            bytes: tunnel.bytes,
+            asking: asking.collect(),
         }
     }
 }

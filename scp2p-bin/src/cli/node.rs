@@ -165,7 +165,7 @@ macro_rules! relay_args {
                 #[argh(option, arg_name = "secs")]
                 pub announce_interval_secs: Option<String>,
 
-                /// how long circuits may go on after the relay is told to stop, up to 600; default 10 (SCP2P_DRAIN_SECS)
+                /// how long circuits and requests in tunnels may go on after the relay is told to stop, up to 600; default 10 (SCP2P_DRAIN_SECS)
                 #[argh(option, arg_name = "secs")]
                 pub drain_secs: Option<String>,
 

@@ -33,7 +33,7 @@ const OPEN_FILES_MAX: u64 = 8192;
 const ADDRESSES_TIME_MAX: Duration = Duration::from_secs(1);
 /// How often it looks for them.
 const ADDRESSES_POLL: Duration = Duration::from_millis(20);
-/// How often a relay that is to stop looks whether circuits are left.
+/// How often a relay that is to stop looks whether anything is under way.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 
 /// How a node is run.
@@ -199,7 +199,8 @@ async fn status_with_addresses(node: &Node) -> Result<Status, CommandError> {
     }
 }
 
-/// Stops cleanly, or at once when told a second time. A relay first lets the circuits end that pass, for a while.
+/// Stops cleanly, or at once when told a second time. A relay first lets the circuits end that pass, and the requests in tunnels, for a
+/// while.
 async fn stop(
     runtime: Runtime,
     server: Server,
@@ -230,8 +231,7 @@ async fn drain(node: &Node) {
         return;
     };
     let nothing_new = RelayLimits {
-        circuits_max: 0,
-        reservations_max: 0,
+        closing: true,
         ..limits
     };
     if node.set_relay(nothing_new).await.is_err() {
@@ -240,17 +240,17 @@ async fn drain(node: &Node) {
     let until = Instant::now() + node.drain;
     let mut is_told = false;
     while let Ok(relay) = node.handle.relay().await {
-        let left = relay.circuits.len();
+        let left = relay.under_way();
         if left == 0 {
             return;
         }
         if Instant::now() >= until {
-            tracing::warn!(left, "circuits are cut off");
+            tracing::warn!(left, "circuits and requests in tunnels are cut off");
             return;
         }
         if !is_told {
             is_told = true;
-            tracing::info!(left, "waiting for circuits to end");
+            tracing::info!(left, "waiting for circuits and requests in tunnels to end");
         }
         Timer::after(DRAIN_POLL).await;
     }

@@ -42,7 +42,7 @@ impl Node {
 
     /// What this node relays for others.
     pub fn relay(&self) -> RelayView {
-        self.relay.view(self.now.mono)
+        self.relay.view(self.now)
     }
 
     /// What the node did since it started, as plain counters.

@@ -2,15 +2,17 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::mem;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use super::passages::PassageId;
 use super::pipes::{At, Pipes};
-use super::{INCOMING_TIME, Tag};
+use super::{CLOSING, INCOMING_TIME, Tag};
 use crate::config::RelayLimits;
 use crate::cx::{CallError, Cx};
 use crate::id::{CircuitId, LinkId, NodeKey};
+use crate::io::CloseCode;
 use crate::limits::{
     RELAY_ACCOUNTS_MAX, RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, RESERVATIONS_MAX,
 };
@@ -42,6 +44,7 @@ struct Place {
     link: LinkId,
     /// Where it is, as [`subscriber`] tells it.
     ip: IpAddr,
+    since: Time,
     until: Time,
 }
 
@@ -49,6 +52,8 @@ struct Waiting {
     ticket: Ticket,
     /// The circuit at the other end.
     circuit: CircuitId,
+    /// Whether the limits of now refuse it; the other end has yet to answer.
+    is_refused: bool,
 }
 
 impl Default for Carrier {
@@ -95,8 +100,11 @@ impl Carrier {
         let session = session.ok_or("a place is given over a direct session only")?;
         let ip = subscriber(session.remote.ip());
         self.count_ask(ip, cx.now.mono)?;
-        let allowed = limits.allowed.as_ref();
-        if allowed.is_some_and(|allowed| !allowed.contains(&from)) {
+        let before = self.places.get(&from).map(|place| place.since);
+        if limits.closing && before.is_none() {
+            return Err(CLOSING);
+        }
+        if !limits.allows(&from) {
             return Err("not on the relay's list");
         }
         if !self.has_room(limits, &from, ip) {
@@ -105,6 +113,7 @@ impl Carrier {
         let place = Place {
             link,
             ip,
+            since: before.unwrap_or(cx.now.mono),
             until: cx.now.mono + LEASE,
         };
         self.places.insert(from, place);
@@ -141,6 +150,30 @@ impl Carrier {
         }
     }
 
+    /// The limits are others: what they would refuse ends, the newest first.
+    pub(super) fn on_limits(&mut self, cx: &mut Cx<'_>, pipes: &mut Pipes) {
+        let Some(limits) = &cx.config.relay else {
+            return;
+        };
+        let refused = pipes.passages.refused_by(limits);
+        for (passage, waiting) in &mut self.waiting {
+            waiting.is_refused |= refused.contains(passage);
+        }
+        pipes.end_those(cx, |_, passage| refused.contains(&passage));
+        let mut before: Vec<_> = mem::take(&mut self.places).into_iter().collect();
+        before.sort_by_key(|(_, place)| place.since);
+        for (peer, place) in before {
+            if limits.allows(&peer) && self.has_room(limits, &peer, place.ip) {
+                self.places.insert(peer, place);
+            } else {
+                // Who has a place has it as long as there is a session.
+                for session in cx.roster.all(&peer).iter().filter(|it| it.is_direct()) {
+                    cx.close(session.link, CloseCode::Done);
+                }
+            }
+        }
+    }
+
     /// Whoever asks too often is refused before it costs more.
     fn count_ask(&mut self, ip: IpAddr, now: Time) -> Result<(), &'static str> {
         let full = TokenBucket::new(RELAY_ASKS_BURST, RELAY_ASKS_PER_SECOND, now);
@@ -163,10 +196,11 @@ impl Carrier {
     ) {
         match self.admit(cx, pipes, from, ticket.link(), target) {
             Ok(passage) => {
-                let new = self.fresh_circuit(cx, pipes, target);
+                let new = self.fresh_circuit(cx, pipes, target, passage);
                 let waiting = Waiting {
                     ticket,
                     circuit: new.circuit,
+                    is_refused: false,
                 };
                 self.waiting.insert(passage, waiting);
                 let tag = Tag::Incoming(passage);
@@ -192,6 +226,9 @@ impl Carrier {
         let session = session.ok_or("circuits are opened over a direct session only")?;
         let ip = session.remote.ip();
         self.count_ask(subscriber(ip), cx.now.mono)?;
+        if limits.closing {
+            return Err(CLOSING);
+        }
         if target == from || !self.places.contains_key(&target) {
             return Err("no reservation");
         }
@@ -218,6 +255,12 @@ impl Carrier {
             link: over,
             circuit: waiting.circuit,
         };
+        if waiting.is_refused {
+            let end = CircuitFrame::Close(CircuitEnd::Limited);
+            cx.circuit(other.link, other.circuit, end);
+            pipes.passages.end(passage);
+            return cx.refuse(waiting.ticket, "rate limit: the relay has other limits now");
+        }
         let asker = waiting.ticket.link();
         let sessions = (cx.roster.peer_on(asker), cx.roster.peer_on(over));
         let (Some(peer), Some(_)) = sessions else {
@@ -226,7 +269,7 @@ impl Carrier {
             pipes.passages.end(passage);
             return cx.refuse(waiting.ticket, "lost");
         };
-        let new = self.fresh_circuit(cx, pipes, peer);
+        let new = self.fresh_circuit(cx, pipes, peer, passage);
         let one = At {
             link: asker,
             circuit: new.circuit,
@@ -237,7 +280,13 @@ impl Carrier {
     }
 
     /// A number that is used neither here nor, as relays' numbers differ in their parity, by a peer that relays for us.
-    fn fresh_circuit(&mut self, cx: &Cx<'_>, pipes: &Pipes, peer: NodeKey) -> NewCircuit {
+    fn fresh_circuit(
+        &mut self,
+        cx: &Cx<'_>,
+        pipes: &Pipes,
+        peer: NodeKey,
+        passage: PassageId,
+    ) -> NewCircuit {
         let parity = u32::from(cx.keys.public() > peer);
         let circuit = loop {
             self.circuits = self.circuits.wrapping_add(2) & !1;
@@ -249,7 +298,7 @@ impl Carrier {
         };
         NewCircuit {
             circuit,
-            content: cx.config.relay.as_ref().is_some_and(|it| it.content),
+            content: pipes.passages.is_for_content(passage),
         }
     }
 
@@ -278,9 +327,9 @@ impl Carrier {
         }
         self.places.retain(|_, place| place.until > now);
         if let Some(limits) = &cx.config.relay {
-            for at in pipes.idle_for(now, limits.idle_time) {
-                pipes.end(cx, at, CircuitEnd::Limited);
-            }
+            pipes.end_those(cx, |passages, passage| {
+                passages.is_idle(passage, now, limits.idle_time)
+            });
         }
         let is_used = !self.places.is_empty() || pipes.passages.len() > 0;
         self.sweep = is_used.then_some(now + SWEEP);

@@ -31,7 +31,7 @@ use crate::outbox::ForCircuit;
 use crate::record::RelayAnnouncement;
 use crate::rng::Rng;
 use crate::session::{Roster, Ticket};
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::view::RelayView;
 use crate::wire::{
     Answer, CircuitFrame, Envelope, NewCircuit, PeerAddr, Profile, RelayRegister, RelayRoute,
@@ -63,6 +63,8 @@ pub(crate) enum Tag {
 const INCOMING_TIME: Duration = Duration::from_secs(4);
 /// How long a circuit may take, with the session to the relay.
 const CONNECT_TIME: Duration = Duration::from_secs(8);
+/// Why a relay that is about to stop refuses.
+const CLOSING: &str = "the relay is about to stop";
 
 /// All that has to do with relays.
 pub(crate) struct Relay {
@@ -340,6 +342,12 @@ impl Relay {
             || self.asking.is_asking(peer)
     }
 
+    /// The limits of what is relayed here are others.
+    pub(crate) fn on_limits(&mut self, cx: &mut Cx<'_>) {
+        self.carrier.on_limits(cx, &mut self.pipes);
+        self.slots.on_limits(cx);
+    }
+
     /// Whether others can dial us without a relay.
     pub(crate) fn on_reachable(&mut self, cx: &mut Cx<'_>, is_direct: bool) {
         self.places.on_reachable(cx, is_direct);
@@ -387,10 +395,11 @@ impl Relay {
     }
 
     /// What this node relays.
-    pub(crate) fn view(&self, now: Time) -> RelayView {
+    pub(crate) fn view(&self, now: Now) -> RelayView {
         RelayView {
-            places: self.carrier.views(now),
-            circuits: self.pipes.passages.views(now),
+            places: self.carrier.views(now.mono),
+            circuits: self.pipes.passages.views(now.mono),
+            slots: self.slots.views(now),
             totals: self.pipes.passages.totals(),
         }
     }

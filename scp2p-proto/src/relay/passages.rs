@@ -1,7 +1,7 @@
 //! The circuits that pass through this node: who opened them, what they took and how much more they may take
 //! (SPECIFICATION §11.5). What goes through tunnels of deployed peers is counted with it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -52,6 +52,8 @@ struct Passage {
     target: NodeKey,
     /// Where the opener is, as [`subscriber`] tells it.
     ip: IpAddr,
+    /// Whether its ends are told that it is for content too.
+    content: bool,
     /// False until the target has taken it.
     is_up: bool,
     since: Time,
@@ -59,6 +61,26 @@ struct Passage {
     used: Time,
     bytes: u64,
     control: Pace,
+}
+
+impl Passage {
+    /// Whether there is room for it beside others.
+    fn fits(&self, limits: &RelayLimits, others: &[&Passage]) -> bool {
+        let network = Netgroup::of(self.ip);
+        let count =
+            |which: &dyn Fn(&Passage) -> bool| others.iter().filter(|it| which(it)).count() as u64;
+        let of = |client| move |it: &Passage| it.opener == client || it.target == client;
+        let of_network = |it: &Passage| Netgroup::of(it.ip) == network;
+        let per_client = u64::from(limits.circuits_per_client_max);
+        let is_full = others.len() as u64 >= limits.circuits_max.into()
+            || count(&of(self.opener)) >= per_client
+            || count(&of(self.target)) >= per_client
+            // Nobody alone takes all circuits to somebody.
+            || count(&|it| it.target == self.target && of_network(it)) >= per_client.div_ceil(2)
+            || count(&|it| it.ip == self.ip) >= limits.circuits_per_ip_max.into()
+            || count(&of_network) >= limits.circuits_per_network_max.into();
+        !is_full
+    }
 }
 
 /// What somebody takes of a relay.
@@ -138,40 +160,49 @@ impl Passages {
         now: Time,
     ) -> Result<PassageId, &'static str> {
         let ip = subscriber(ip);
-        let network = Netgroup::of(ip);
-        let count = |which: &dyn Fn(&Passage) -> bool| {
-            self.passages.values().filter(|it| which(it)).count() as u64
-        };
-        let of = |client| move |it: &Passage| it.opener == client || it.target == client;
-        let of_network = |it: &Passage| Netgroup::of(it.ip) == network;
-        let per_client = u64::from(limits.circuits_per_client_max);
         if self.is_used_up(ip, limits, now) {
             return Err(USED_UP);
         }
-        let is_full = self.len() as u64 >= limits.circuits_max.into()
-            || count(&of(opener)) >= per_client
-            || count(&of(target)) >= per_client
-            // Nobody alone takes all circuits to somebody.
-            || count(&|it| it.target == target && of_network(it)) >= per_client.div_ceil(2)
-            || count(&|it| it.ip == ip) >= limits.circuits_per_ip_max.into()
-            || count(&of_network) >= limits.circuits_per_network_max.into();
-        if is_full {
-            return Err("rate limit: too many circuits");
-        }
-        self.next += 1;
-        let id = PassageId(self.next);
         let passage = Passage {
             opener,
             target,
             ip,
+            content: limits.content,
             is_up: false,
             since: now,
             used: now,
             bytes: 0,
             control: Pace::default(),
         };
+        let others: Vec<&Passage> = self.passages.values().collect();
+        if !passage.fits(limits, &others) {
+            return Err("rate limit: too many circuits");
+        }
+        self.next += 1;
+        let id = PassageId(self.next);
         self.passages.insert(id, passage);
         Ok(id)
+    }
+
+    /// Those that these limits would refuse if each were asked for again, in the same order.
+    pub(super) fn refused_by(&self, limits: &RelayLimits) -> BTreeSet<PassageId> {
+        let mut kept = Vec::new();
+        let refused = self.passages.iter().filter(|(_, passage)| {
+            let is_kept = limits.allows(&passage.target)
+                && (limits.content || !passage.content)
+                && passage.fits(limits, &kept);
+            if is_kept {
+                kept.push(*passage);
+            }
+            !is_kept
+        });
+        refused.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether its ends are told that it is for content too.
+    pub(super) fn is_for_content(&self, id: PassageId) -> bool {
+        let passage = self.passages.get(&id);
+        passage.is_some_and(|passage| passage.content)
     }
 
     /// The target has taken it.

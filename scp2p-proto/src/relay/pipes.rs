@@ -6,7 +6,6 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -266,14 +265,21 @@ impl Pipes {
         }
     }
 
-    /// Circuits that pass and through which nothing went for so long.
-    pub(super) fn idle_for(&self, now: Time, span: Duration) -> Vec<At> {
+    /// Ends circuits that pass, those that are chosen, for a limit of ours.
+    pub(super) fn end_those(
+        &mut self,
+        cx: &mut Cx<'_>,
+        chosen: impl Fn(&Passages, PassageId) -> bool,
+    ) {
         let pipes = self.pipes.iter();
-        let idle = pipes.filter(|(_, pipe)| match pipe.to {
-            To::On(_, passage) => self.passages.is_idle(passage, now, span),
+        let ending = pipes.filter(|(_, pipe)| match pipe.to {
+            To::On(_, passage) => chosen(&self.passages, passage),
             To::Here(_) => false,
         });
-        idle.map(|(at, _)| *at).collect()
+        let ending: Vec<At> = ending.map(|(at, _)| *at).collect();
+        for at in ending {
+            self.end(cx, at, CircuitEnd::Limited);
+        }
     }
 
     /// Whether a peer has something under way through here.

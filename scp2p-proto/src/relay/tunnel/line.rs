@@ -2,17 +2,19 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::LinkId;
+use crate::id::{LinkId, NodeKey};
 use crate::io::Frame;
 use crate::limits::{SLOT_BURST, SLOT_PER_SECOND, SLOT_QUEUE_MAX};
 use crate::session::Ticket;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
+use crate::view::{AskerView, TunnelView};
 use crate::wire::{Envelope, RelayStreamKind};
 
 /// How long a requester waits, by SPECIFICATION §9.7.
@@ -29,10 +31,16 @@ pub(super) struct Line {
     paced: Option<Time>,
     last_id: u32,
     bucket: TokenBucket,
+    since: Time,
+    /// When something went through last.
+    used: Time,
+    requests: u64,
+    bytes: u64,
 }
 
 /// Who has something asked, and how it is answered.
 pub(super) struct Asker {
+    pub peer: NodeKey,
     pub ticket: Ticket,
     /// Where it is.
     pub host: IpAddr,
@@ -40,7 +48,7 @@ pub(super) struct Asker {
     pub kind: RelayStreamKind,
     /// What the reply within the reply must be numbered.
     pub req_id: u32,
-    until: Time,
+    pub since: Time,
 }
 
 /// What the owner is asked, by type and payload.
@@ -75,6 +83,10 @@ impl Line {
             paced: None,
             last_id: 0,
             bucket: TokenBucket::new(SLOT_BURST, SLOT_PER_SECOND, now),
+            since: now,
+            used: now,
+            requests: 0,
+            bytes: 0,
         }
     }
 
@@ -84,22 +96,7 @@ impl Line {
     }
 
     /// Somebody has the owner asked.
-    pub(super) fn push(
-        &mut self,
-        who: (Ticket, IpAddr),
-        how: (u32, RelayStreamKind),
-        inner: Envelope,
-        now: Time,
-    ) {
-        let ((ticket, host), (stream_id, kind)) = (who, how);
-        let asker = Asker {
-            ticket,
-            host,
-            stream_id,
-            kind,
-            req_id: inner.req_id,
-            until: now + ASKER_TIME,
-        };
+    pub(super) fn push(&mut self, asker: Asker, inner: &Envelope) {
         let message = Message {
             kind: inner.kind,
             // What waits must not hold all that was read with it.
@@ -135,6 +132,7 @@ impl Line {
     /// The frame that goes to the owner.
     pub(super) fn ask(&mut self, asker: Asker, message: Message, now: Time) -> Frame {
         self.last_id = self.last_id.wrapping_add(1);
+        self.requests = self.requests.saturating_add(1);
         self.asked = Some(Asked {
             req_id: self.last_id,
             until: now + OWNER_TIME,
@@ -149,10 +147,24 @@ impl Line {
         request.into_frame()
     }
 
+    /// So many bytes went through.
+    pub(super) fn passed(&mut self, bytes: u64, now: Time) {
+        self.used = now;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     /// The owner has answered; who waits for it. What answers nothing that was asked is for nobody.
     pub(super) fn answered(&mut self, reply: &Envelope) -> Option<Asker> {
         let asked = self.asked.take_if(|asked| asked.req_id == reply.req_id)?;
         asked.asker
+    }
+
+    /// Requests of a type that wait are not to go out; who asked them.
+    pub(super) fn withdraw(&mut self, kind: u16) -> impl Iterator<Item = Asker> {
+        let waiting = mem::take(&mut self.waiting).into_iter();
+        let (gone, kept) = waiting.partition::<VecDeque<_>, _>(|(_, message)| message.kind == kind);
+        self.waiting = kept;
+        gone.into_iter().map(|(asker, _)| asker)
     }
 
     /// Those who came over this link have gone.
@@ -169,7 +181,7 @@ impl Line {
         if self.asked.as_ref().is_some_and(|asked| asked.until <= now) {
             return Late::Owner;
         }
-        let is_late = |asker: &Asker| asker.until <= now;
+        let is_late = |asker: &Asker| asker.until() <= now;
         let mut late = Vec::new();
         if let Some(asked) = &mut self.asked {
             late.extend(asked.asker.take_if(|asker| is_late(asker)));
@@ -184,7 +196,7 @@ impl Line {
         let asked = self.asked.as_ref().map(|asked| asked.until);
         let is_idle = self.asked.is_none() && !self.waiting.is_empty();
         let next = self.paced.filter(|_| is_idle);
-        let askers = self.askers().map(|asker| asker.until);
+        let askers = self.askers().map(Asker::until);
         askers.chain(asked).chain(next).min()
     }
 
@@ -200,6 +212,27 @@ impl Line {
         asked
             .into_iter()
             .chain(self.waiting.into_iter().map(|(asker, _)| asker))
+    }
+
+    pub(super) fn view(&self, now: Time) -> TunnelView {
+        let asking = self.askers().map(|asker| AskerView {
+            peer: asker.peer,
+            age: now.since(asker.since),
+        });
+        TunnelView {
+            age: now.since(self.since),
+            idle: now.since(self.used),
+            requests: self.requests,
+            bytes: self.bytes,
+            asking: asking.collect(),
+        }
+    }
+}
+
+impl Asker {
+    /// How long it waits.
+    fn until(&self) -> Time {
+        self.since + ASKER_TIME
     }
 }
 

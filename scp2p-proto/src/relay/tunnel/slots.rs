@@ -3,8 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
 use core::net::IpAddr;
 
+use super::super::CLOSING;
 use super::super::passages::Passages;
 use super::line::{Asker, Late, Line};
 use crate::config::RelayLimits;
@@ -21,7 +24,11 @@ use crate::rng::Rng;
 use crate::session::{Session, Ticket};
 use crate::time::{Now, Time, UnixTime};
 use crate::token_bucket::TokenBucket;
+use crate::view::SlotView;
 use crate::wire::{Answer, Envelope, RelayRegister, RelayRegistered, RelayStream, kind};
+
+/// Why a relay that is for control alone refuses.
+const NO_CONTENT: &str = "no content is relayed here";
 
 pub(in crate::relay) struct Slots {
     rng: Rng,
@@ -35,6 +42,7 @@ struct Slot {
     owner: NodeKey,
     /// Where it was registered from.
     host: IpAddr,
+    since: Time,
     /// It is kept for longer while it has a tunnel.
     until: UnixTime,
     tunnel: Option<Line>,
@@ -101,8 +109,10 @@ impl Slots {
                 id
             }
             None => {
-                let allowed = limits.allowed.as_ref();
-                if allowed.is_some_and(|allowed| !allowed.contains(&from)) {
+                if limits.closing {
+                    return Err(CLOSING);
+                }
+                if !limits.allows(&from) {
                     return Err("not on the relay's list");
                 }
                 if self.is_full(&from, host, limits) {
@@ -112,6 +122,7 @@ impl Slots {
                 let slot = Slot {
                     owner: from,
                     host,
+                    since: cx.now.mono,
                     until,
                     tunnel: None,
                 };
@@ -149,8 +160,7 @@ impl Slots {
     }
 
     fn forget_ended(&mut self, now: Now) {
-        self.slots
-            .retain(|_, slot| slot.tunnel.is_some() || slot.until > now.unix);
+        self.slots.retain(|_, slot| slot.is_there(now));
     }
 
     /// A peer says that it is going to have the owner of a slot asked.
@@ -179,8 +189,16 @@ impl Slots {
     ) {
         match self.admit(cx, &from, &ticket, stream) {
             Ok((line, host, inner)) => {
-                let how = (stream.stream_id, stream.kind);
-                line.push((ticket, host), how, inner, cx.now.mono);
+                let asker = Asker {
+                    peer: from,
+                    ticket,
+                    host,
+                    stream_id: stream.stream_id,
+                    kind: stream.kind,
+                    req_id: inner.req_id,
+                    since: cx.now.mono,
+                };
+                line.push(asker, &inner);
                 ask_next(cx, passages, line);
             }
             Err(refusal) => cx.refuse(ticket, refusal),
@@ -201,8 +219,11 @@ impl Slots {
             return Err("rate limit: too many requests to relay".into());
         }
         let inner = inner(stream)?;
+        if limits.closing {
+            return Err(CLOSING.into());
+        }
         if inner.kind == kind::GET_CHUNK && !limits.content {
-            return Err("no content is relayed here".into());
+            return Err(NO_CONTENT.into());
         }
         self.forget_ended(cx.now);
         let is_its = |link: &LinkId| *link == ticket.link();
@@ -258,6 +279,33 @@ impl Slots {
         ask_next(cx, passages, line);
     }
 
+    /// The limits are others: what they would refuse ends, the newest first. What an owner is asked already it may answer.
+    pub(in crate::relay) fn on_limits(&mut self, cx: &mut Cx<'_>) {
+        let Ok(limits) = relayed(cx) else {
+            return;
+        };
+        self.forget_ended(cx.now);
+        let mut before: Vec<_> = mem::take(&mut self.slots).into_iter().collect();
+        before.sort_by_key(|(_, slot)| slot.since);
+        for (id, mut slot) in before {
+            let is_kept =
+                limits.allows(&slot.owner) && !self.is_full(&slot.owner, slot.host, limits);
+            match &mut slot.tunnel {
+                Some(line) if is_kept && !limits.content => {
+                    for asker in line.withdraw(kind::GET_CHUNK) {
+                        cx.refuse(asker.ticket, NO_CONTENT);
+                    }
+                }
+                Some(_) | None => {}
+            }
+            if is_kept {
+                self.slots.insert(id, slot);
+            } else if let Some(line) = slot.tunnel {
+                end(cx, id, line);
+            }
+        }
+    }
+
     /// A session has ended: a tunnel, or that of somebody who waits.
     pub(in crate::relay) fn on_down(&mut self, cx: &mut Cx<'_>, link: LinkId) {
         for (id, slot) in &mut self.slots {
@@ -296,6 +344,21 @@ impl Slots {
         self.lines().filter_map(Line::deadline).min()
     }
 
+    /// Those that are there, oldest first.
+    pub(in crate::relay) fn views(&self, now: Now) -> Vec<SlotView> {
+        let slots = self.slots.iter().filter(|(_, slot)| slot.is_there(now));
+        let mut slots: Vec<_> = slots.collect();
+        slots.sort_by_key(|(_, slot)| slot.since);
+        let view = |(id, slot): (&RelaySlotId, &Slot)| SlotView {
+            slot: *id,
+            owner: slot.owner,
+            ip: slot.host,
+            age: now.mono.since(slot.since),
+            tunnel: slot.tunnel.as_ref().map(|line| line.view(now.mono)),
+        };
+        slots.into_iter().map(view).collect()
+    }
+
     /// Over which links those came who wait.
     fn askers(&self) -> impl Iterator<Item = LinkId> {
         let askers = self.lines().flat_map(Line::askers);
@@ -304,6 +367,13 @@ impl Slots {
 
     fn lines(&self) -> impl Iterator<Item = &Line> {
         self.slots.values().filter_map(|slot| slot.tunnel.as_ref())
+    }
+}
+
+impl Slot {
+    /// Whether it is kept.
+    fn is_there(&self, now: Now) -> bool {
+        self.tunnel.is_some() || self.until > now.unix
     }
 }
 
@@ -354,6 +424,7 @@ fn ask_next(cx: &mut Cx<'_>, passages: &mut Passages, line: &mut Line) {
 
 /// So many bytes passed a tunnel for somebody at an address.
 fn passed(cx: &Cx<'_>, passages: &mut Passages, line: &mut Line, host: IpAddr, bytes: usize) {
+    line.passed(bytes as u64, cx.now.mono);
     if let Ok(limits) = relayed(cx) {
         line.pause(passages.tunnelled(host, bytes as u64, limits, cx.now.mono));
     }
