@@ -40,6 +40,16 @@ pub const PUNCHES_MAX: usize = 512;
 pub const PUNCH_BURST: u32 = 32;
 /// See [`PUNCH_BURST`].
 pub const PUNCHES_PER_SECOND: u32 = 1;
+/// How often a direct path to a peer is tried until something changes: seldom does more help, and the last of six is a
+/// quarter of an hour after the first.
+pub const PUNCH_TRIES_MAX: u32 = 6;
+/// Moments agreed with the other ends of circuits, not come yet: as many as may be dialled for it within the longest wait.
+pub const MEETINGS_MAX: usize = 64;
+/// How long the other end of a circuit may have us wait before we dial it: half a round trip that nobody waits for any
+/// longer, and the head start of one end.
+pub const PUNCH_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Peers asked where they see us before a direct path is tried again: more than could agree by chance.
+pub const PUNCH_WITNESSES_MAX: usize = 8;
 /// Endpoints told to the other end of a circuit: of two IP versions, and the local ones.
 pub const PUNCH_ENDPOINTS_MAX: usize = 4;
 /// Peers dialled at a time because they asked for it.
