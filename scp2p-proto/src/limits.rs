@@ -40,6 +40,16 @@ pub const PUNCHES_MAX: usize = 512;
 pub const PUNCH_BURST: u32 = 32;
 /// See [`PUNCH_BURST`].
 pub const PUNCHES_PER_SECOND: u32 = 1;
+/// How often a direct path to a peer is tried until something changes: seldom does more help, and the last of six is a
+/// quarter of an hour after the first.
+pub const PUNCH_TRIES_MAX: u32 = 6;
+/// Moments agreed with the other ends of circuits, not come yet: as many as may be dialled for it within the longest wait.
+pub const MEETINGS_MAX: usize = 64;
+/// How long the other end of a circuit may have us wait before we dial it: half a round trip that nobody waits for any
+/// longer, and the head start of one end.
+pub const PUNCH_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Peers asked where they see us before a direct path is tried again: more than could agree by chance.
+pub const PUNCH_WITNESSES_MAX: usize = 8;
 /// Endpoints told to the other end of a circuit: of two IP versions, and the local ones.
 pub const PUNCH_ENDPOINTS_MAX: usize = 4;
 /// Peers dialled at a time because they asked for it.
@@ -48,6 +58,14 @@ pub const DIAL_BACKS_MAX: usize = 16;
 pub const DIAL_BACK_PAUSES_MAX: usize = 1024;
 /// Places at relays that a node has which nobody can dial: with one dead and one busy there is still one.
 pub const PLACES_WANTED: usize = 3;
+/// How long a relay may be silent where a node has a place before it is pinged, as a mean: nothing else tells that it is gone
+/// for up to a minute, in which nobody finds the node there. A ping and its answer are some 300 bytes with all their
+/// headers: 30 bytes a second for a place, and 50 pings a second for a relay with all its places taken.
+pub const PLACE_SILENCE: Duration = Duration::from_secs(10);
+/// How long it has to answer each ping: several times as long as what was lost takes to be sent again.
+pub const PLACE_PING_TIME: Duration = Duration::from_secs(2);
+/// Pings without an answer after which it is given up, 12 to 17 s after it went silent.
+pub const PLACE_PINGS_MAX: u32 = 2;
 /// Circuits remembered for having ended otherwise than wanted.
 pub const AILING_CIRCUITS_MAX: usize = 1024;
 /// Relays remembered for giving no place.

@@ -206,14 +206,21 @@ fn nodes_with_places_at_the_same_relays_are_asked_for_at_different_ones() {
     assert_eq!(first, [one, other].map(|number| world.key(number)).into());
 }
 
-/// What went on circuits, of all that a link brought.
-fn carried(stream: Vec<u8>) -> Vec<u8> {
-    const CIRCUIT_DATA: u16 = 633;
+/// All envelopes that a link brought.
+fn envelopes(stream: Vec<u8>) -> Vec<Envelope> {
     let mut frames = FrameReader::new(FRAME_MAX);
     frames.push(stream.into());
     let bodies = std::iter::from_fn(|| frames.next().expect("whole frames"));
     // Hellos are none.
-    let envelopes = bodies.filter_map(|body| Envelope::decode(&body).ok());
+    bodies
+        .filter_map(|body| Envelope::decode(&body).ok())
+        .collect()
+}
+
+/// What went on circuits, of all that a link brought.
+fn carried(stream: Vec<u8>) -> Vec<u8> {
+    const CIRCUIT_DATA: u16 = 633;
+    let envelopes = envelopes(stream).into_iter();
     let data = envelopes.filter(|envelope| envelope.kind == CIRCUIT_DATA);
     data.flat_map(|envelope| envelope.payload.to_vec())
         .collect()
@@ -275,6 +282,42 @@ fn when_a_relay_dies_a_download_goes_on_over_another() {
     world.start(dead);
     world.pass(Duration::from_secs(10));
     assert_eq!(relays_of(&world, seeder).len(), 2, "the place is back");
+}
+
+/// Nothing is under way that would tell of it.
+#[test]
+fn a_relay_that_falls_silent_is_replaced_within_seconds() {
+    let mut world = World::new();
+    let relays: Vec<usize> = (0..4).map(|_| add_relay(&mut world, &[])).collect();
+    let walled = add_walled(&mut world, &relays);
+    world.until("three places", |world| relays_of(world, walled).len() == 3);
+    world.pass(Duration::from_secs(120));
+    let held = relays_of(&world, walled);
+    let is_held = |number: &&usize| held.contains(&world.key(**number));
+    let dead = *relays.iter().find(is_held).expect("one of them");
+    let gone = world.key(dead);
+    world.vanish(dead);
+    world.pass(Duration::from_secs(5));
+    assert_eq!(relays_of(&world, walled).len(), 3, "it may yet answer");
+    world.pass(Duration::from_secs(13));
+    let left = relays_of(&world, walled);
+    assert!(left.len() == 3 && !left.contains(&gone), "{left:?}");
+}
+
+#[test]
+fn a_place_that_nobody_uses_costs_a_ping_in_ten_seconds() {
+    const PING: u16 = 600;
+    let mut world = World::new();
+    let relay = add_relay(&mut world, &[]);
+    let walled = add_walled(&mut world, &[relay]);
+    world.until("a place", |world| !relays_of(world, walled).is_empty());
+    world.pass(Duration::from_secs(60));
+    world.hosts[relay].brought = Some(BTreeMap::new());
+    world.pass(Duration::from_secs(600));
+    let brought = world.hosts[relay].brought.take().expect("recorded");
+    let pings = brought.into_values().flat_map(envelopes);
+    let pings = pings.filter(|envelope| envelope.kind == PING).count();
+    assert!((20..=80).contains(&pings), "{pings} pings in ten minutes");
 }
 
 /// A publisher and a subscriber that nobody can dial, and a relay.

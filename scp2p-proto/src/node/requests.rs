@@ -18,7 +18,7 @@ impl Node {
             Request::Part => self.on_part(from, ticket),
             Request::Listening(listening) => self.peers.on_listening(cx, from, ticket, listening),
             Request::DialBack(listening) => self.peers.on_dial_back(cx, from, ticket, listening),
-            Request::Punch(endpoints) => self.peers.on_punch(cx, from, ticket, endpoints),
+            Request::Punch(punch) => self.peers.on_punch(cx, from, ticket, punch),
             Request::FindNode(target) => self.dht.on_find_node(cx, from, ticket, target),
             Request::FindValue(key) => self.dht.on_find_value(cx, from, ticket, key),
             Request::Store(record) => self.dht.on_store(cx, from, ticket, record),

@@ -69,8 +69,9 @@ impl Peers {
             }
             Goal::Unasked(_) if ended.error == ConnectError::BackOff => {}
             Goal::Unasked(peer) => self.back_off(peer, false, cx.now.mono),
+            Goal::Direct(peer) => self.not_met(cx, &peer),
             // There is a circuit still, or its end was seen to.
-            Goal::Addr(_) | Goal::Direct(_) | Goal::OtherRelay(_) => {}
+            Goal::Addr(_) | Goal::OtherRelay(_) => {}
             Goal::Bootstrap(number) => self.bootstrap_failed(cx, number),
         }
     }

@@ -46,6 +46,7 @@ impl Peers {
             );
         }
         self.check_bootstraps(own, roster, broken);
+        self.check_punches(roster, broken);
     }
 
     fn check_bootstraps(&self, own: NodeKey, roster: &Roster, broken: &mut Broken) {

@@ -30,6 +30,7 @@ use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
 use self::dials::{Dials, Goal, Next, Way};
 use self::own::OwnAddrs;
+use self::punch::{First, Punches};
 use self::reach::{DialBacks, Voices};
 use crate::config::Config;
 use crate::cx::{ConnectError, Cx, Outcome};
@@ -38,17 +39,13 @@ use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{CloseCode, HostEvent, Transport};
 use crate::keys::Keys;
-use crate::limits::{
-    BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX, PUNCH_BURST, PUNCHES_MAX, PUNCHES_PER_SECOND,
-    RESTING_ADDRS_MAX,
-};
+use crate::limits::{BOOK_PEERS_MAX, CONTACT_ADDRS_MAX, LINKS_MAX, RESTING_ADDRS_MAX};
 use crate::lru::Lru;
 use crate::rng::Rng;
 use crate::session::{HandshakeError, LinkFailure, ProfileMemory, Roster};
 use crate::storage::{Saved, Table};
 use crate::time::{Now, Time};
 use crate::timers::Timers;
-use crate::token_bucket::TokenBucket;
 use crate::wire::{Answer, BootstrapAddr, DialedBack, PeerAddr, Profile, Request};
 use crate::wish::{Conduct, Wish};
 
@@ -83,8 +80,10 @@ pub(crate) enum Tag {
     Greeted,
     /// A peer of ours was asked to dial us over these transports.
     DialedBack(DialedBack),
+    /// The other end of a circuit was pinged, to agree on a moment.
+    Sounded { since: Time, first: First },
     /// The other end of a circuit was told to dial us.
-    Punched,
+    Punched(First),
     /// Since when.
     Pinged(Time),
     /// Peers were asked for.
@@ -103,6 +102,8 @@ enum Timer {
     Greet,
     /// A direct path to this peer, which a relay connects, is tried again.
     Punch(NodeKey),
+    /// The other end of a circuit is dialled, and dials us.
+    Meet(NodeKey),
     Bootstrap(usize),
 }
 
@@ -118,10 +119,7 @@ pub(crate) struct Peers {
     dial_backs: DialBacks,
     /// When addresses were dialled over QUIC last.
     quic_dialled: Lru<IpAddr, Time>,
-    /// How long after the last try a direct path to a peer is tried again.
-    punches: Lru<NodeKey, Duration>,
-    /// How many ends of circuits may have us dial where they say.
-    punch_dials: TokenBucket,
+    punches: Punches,
     profiles: ProfileMemory,
     /// Links that only find out whether a peer answers at an address.
     probes: BTreeMap<LinkId, (NodeKey, PeerAddr)>,
@@ -164,8 +162,7 @@ impl Peers {
             voices: Voices::default(),
             dial_backs: DialBacks::default(),
             quic_dialled: Lru::new(RESTING_ADDRS_MAX),
-            punches: Lru::new(PUNCHES_MAX),
-            punch_dials: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now.mono),
+            punches: Punches::new(now.mono),
             profiles: ProfileMemory::new(),
             probes: BTreeMap::new(),
             tunnels: BTreeSet::new(),
@@ -423,11 +420,10 @@ impl Peers {
             cx.wish(Wish::Hub(peer));
         }
         if session.via.is_some() && !session.inbound {
-            self.punch(cx, peer);
+            self.punch_new(cx, peer);
         }
         if session.via.is_none() {
-            self.punches.remove(&peer);
-            self.timers.cancel(&Timer::Punch(peer));
+            self.punched(&peer);
         }
         if session.via.is_some() {
             // Where the relay sees us is its affair, and where we listen is of no use to who came by it.
@@ -444,7 +440,7 @@ impl Peers {
     /// The peer's last session ended.
     pub(crate) fn on_down(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         self.rtts.remove(&peer);
-        self.timers.cancel(&Timer::Punch(peer));
+        self.punch_no_more(&peer);
         self.unparted.remove(&peer);
         self.doubted.remove(&peer);
         cx.event(Event::PeerDisconnected { peer });
@@ -555,6 +551,7 @@ impl Peers {
     fn unsettle(&mut self, cx: &mut Cx<'_>) {
         self.unsettled = cx.now.mono;
         self.back_off = Lru::new(BOOK_PEERS_MAX);
+        self.punch_anew(cx);
         self.greet_all(cx, STILL_THERE_TIME);
         self.timers.set(Timer::Greet, cx.now.mono + GREET_AGAIN);
     }
@@ -571,8 +568,8 @@ impl Peers {
         let Outcome::Answer { from, answer, .. } = outcome else {
             return;
         };
-        if tag == Tag::Punched {
-            return self.on_punched(cx, from, answer);
+        if let Tag::Punched(first) = tag {
+            return self.on_punched(cx, from, first, answer);
         }
         if let Tag::DialedBack(asked) = tag {
             return self.on_dialed_back(cx, from, asked, answer);
@@ -601,12 +598,16 @@ impl Peers {
             (Tag::Pinged(since), Answer::Ack) => {
                 self.rtts.insert(from, cx.now.mono.since(since));
             }
+            (Tag::Sounded { since, first }, Answer::Ack) => {
+                self.on_sounded(cx, from, cx.now.mono.since(since), first);
+            }
             (Tag::Exchanged, Answer::Peers(peers)) => self.on_exchanged(cx, peers),
             (Tag::Parting, Answer::Ack) => self.may_part(cx, from),
             (
                 Tag::Greeted
                 | Tag::DialedBack(_)
-                | Tag::Punched
+                | Tag::Sounded { .. }
+                | Tag::Punched(_)
                 | Tag::Pinged(_)
                 | Tag::Exchanged
                 | Tag::Offered
@@ -623,6 +624,7 @@ impl Peers {
                 Timer::Reach => self.ask_reach(cx),
                 Timer::Greet => self.greet_all(cx, ANSWER_TIME),
                 Timer::Punch(peer) => self.punch(cx, peer),
+                Timer::Meet(peer) => self.dial_through(cx, peer),
                 Timer::Bootstrap(number) => self.dial_bootstrap(cx, number),
             }
         }

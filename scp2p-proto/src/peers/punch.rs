@@ -1,5 +1,6 @@
-//! From a circuit to a direct path: both ends dial each other at one time (SPECIFICATION §11.6).
+//! From a circuit to a direct path: both ends dial each other at an agreed moment (SPECIFICATION §11.6).
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -8,39 +9,189 @@ use super::{ANSWER_TIME, Peers, Tag, Timer};
 use crate::cx::{CallError, Cx};
 use crate::id::NodeKey;
 use crate::io::Transport;
-use crate::limits::PUNCH_ENDPOINTS_MAX;
+use crate::limits::{
+    MEETINGS_MAX, PUNCH_BURST, PUNCH_ENDPOINTS_MAX, PUNCH_TRIES_MAX, PUNCH_WAIT_MAX,
+    PUNCH_WITNESSES_MAX, PUNCHES_MAX, PUNCHES_PER_SECOND,
+};
+use crate::lru::Lru;
 use crate::session::Ticket;
-use crate::wire::{Answer, Endpoints, PeerAddr, Request};
+use crate::time::Time;
+use crate::token_bucket::TokenBucket;
+use crate::wire::{Answer, Endpoints, PeerAddr, Punch, Request};
 
-/// How long after a try that led nowhere the next is made, at first and at most.
-const AGAIN_MIN: Duration = Duration::from_secs(30);
-const AGAIN_MAX: Duration = Duration::from_secs(1800);
+/// How long after a try that led nowhere the next is made; twice as long each further time.
+const AGAIN: Duration = Duration::from_secs(30);
+/// After so long without a try they begin anew.
+const FORGOTTEN: Duration = Duration::from_secs(1800);
+/// How long peers have to tell where they see us: what they are sent first may have to show them where we are now.
+const SEEN_TIME: Duration = Duration::from_secs(1);
+/// How often they are asked before a try.
+const SEEN_ASKS: u32 = 2;
+/// How much earlier one end dials that dials first: it is through its router before anything of the other comes there.
+const LEAD: Duration = Duration::from_millis(500);
 
-impl Peers {
-    /// A circuit that we opened is up: a better way is looked for, again and again while there is none.
-    pub(super) fn punch(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
-        let is_relayed = cx.roster.session(&peer).is_some_and(|it| it.via.is_some());
-        if !is_relayed || cx.config.quic_port.is_none() {
-            return;
-        }
-        let span = self.punches.peek(&peer).copied();
-        let span = span.map_or(AGAIN_MIN, |span| (span * 2).min(AGAIN_MAX));
-        self.punches.insert(peer, span);
-        let again = cx.now.mono + self.rng.jitter(span);
-        self.timers.set(Timer::Punch(peer), again);
-        let own = self.endpoints(cx);
-        if !own.0.is_empty() {
-            cx.call(peer, Request::Punch(own), ANSWER_TIME, Tag::Punched);
+/// Direct paths that are tried, and moments agreed for it.
+pub(super) struct Punches {
+    tries: Lru<NodeKey, Tries>,
+    /// Other ends of circuits, to be dialled there when their timers run out.
+    meetings: BTreeMap<NodeKey, Endpoints>,
+    /// How many ends of circuits may have us dial where they say.
+    rate: TokenBucket,
+}
+
+/// What was tried for one peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tries {
+    made: u32,
+    /// So often peers were asked where they see us, for the next one.
+    asked: u32,
+    last: Time,
+}
+
+/// Which end dials first. Some routers hold it against who comes to them too early, and then neither let it in nor send
+/// from the port that others know; which of the two has such a one nobody can tell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum First {
+    Both,
+    Asker,
+    Asked,
+}
+
+impl First {
+    fn of_try(number: u32) -> First {
+        match number % 3 {
+            0 => First::Both,
+            1 => First::Asker,
+            _ => First::Asked,
         }
     }
 
-    /// The other end of a circuit dials us now.
+    /// How much later than at the agreed moment the asker and the asked dial.
+    fn lags(self) -> (Duration, Duration) {
+        match self {
+            First::Both => (Duration::ZERO, Duration::ZERO),
+            First::Asker => (Duration::ZERO, LEAD),
+            First::Asked => (LEAD, Duration::ZERO),
+        }
+    }
+}
+
+impl Punches {
+    pub(super) fn new(now: Time) -> Punches {
+        Punches {
+            tries: Lru::new(PUNCHES_MAX),
+            meetings: BTreeMap::new(),
+            rate: TokenBucket::new(PUNCH_BURST, PUNCHES_PER_SECOND, now),
+        }
+    }
+}
+
+impl Peers {
+    /// A circuit that we opened is up: a better way is looked for, a few times while there is none.
+    pub(super) fn punch_new(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let is_old = |tries: &Tries| cx.now.mono.since(tries.last) > FORGOTTEN;
+        if self.punches.tries.peek(&peer).is_some_and(is_old) {
+            self.punches.tries.remove(&peer);
+        }
+        self.punch(cx, peer);
+    }
+
+    /// The host is elsewhere, where what was in vain before may not be.
+    pub(super) fn punch_anew(&mut self, cx: &Cx<'_>) {
+        self.punches.tries = Lru::new(PUNCHES_MAX);
+        for (peer, session) in cx.roster.iter() {
+            if session.via.is_some() {
+                let soon = cx.now.mono + self.rng.jitter(AGAIN);
+                self.timers.set(Timer::Punch(*peer), soon);
+            }
+        }
+    }
+
+    /// There is a direct path, or no session at all.
+    pub(super) fn punch_no_more(&mut self, peer: &NodeKey) {
+        self.punches.meetings.remove(peer);
+        self.timers.cancel(&Timer::Punch(*peer));
+        self.timers.cancel(&Timer::Meet(*peer));
+    }
+
+    /// There is a direct path.
+    pub(super) fn punched(&mut self, peer: &NodeKey) {
+        self.punches.tries.remove(peer);
+        self.punch_no_more(peer);
+    }
+
+    /// A try is due. First peers are asked where they see us now, if there was one before, then how far away the other
+    /// end is.
+    pub(super) fn punch(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let mut tries = self.punches.tries.peek(&peer).copied().unwrap_or_default();
+        let is_over = tries.made >= PUNCH_TRIES_MAX;
+        if is_over || !is_relayed(cx, &peer) || cx.config.quic_port.is_none() {
+            return;
+        }
+        let now = cx.now.mono;
+        if tries.made > 0 && tries.asked < SEEN_ASKS {
+            tries.asked += 1;
+            self.ask_where_seen(cx);
+            self.timers.set(Timer::Punch(peer), now + SEEN_TIME);
+        } else {
+            let first = First::of_try(tries.made);
+            let again = AGAIN * 2_u32.saturating_pow(tries.made);
+            tries = Tries {
+                made: tries.made + 1,
+                asked: 0,
+                last: now,
+            };
+            let again = now + self.rng.jitter(again);
+            self.timers.set(Timer::Punch(peer), again);
+            let tag = Tag::Sounded { since: now, first };
+            cx.call(peer, Request::Ping, ANSWER_TIME, tag);
+        }
+        self.punches.tries.insert(peer, tries);
+    }
+
+    /// Some of those who see where our QUIC links go out from are asked where that is now: a router may have forgotten
+    /// what it chose before, and tells nobody.
+    fn ask_where_seen(&mut self, cx: &mut Cx<'_>) {
+        let direct = cx.roster.iter().filter(|(_, it)| it.is_direct());
+        let seeing = direct.filter(|(_, it)| !it.inbound && it.transport == Transport::Quic);
+        let mut seeing: Vec<NodeKey> = seeing.map(|(peer, _)| *peer).collect();
+        self.rng.choose(&mut seeing, PUNCH_WITNESSES_MAX);
+        for peer in seeing {
+            self.greet(cx, peer, ANSWER_TIME);
+        }
+    }
+
+    /// The other end of a circuit has answered a ping. Half as long as that took, something is on its way to it: so it
+    /// dials when its answer to what it is told now is here, which is when we do.
+    pub(super) fn on_sounded(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: NodeKey,
+        round_trip: Duration,
+        first: First,
+    ) {
+        self.rtts.insert(peer, round_trip);
+        let endpoints = self.endpoints(cx);
+        if endpoints.0.is_empty() || !is_relayed(cx, &peer) {
+            return;
+        }
+        let (_, lag) = first.lags();
+        let wait = (round_trip / 2 + lag).min(PUNCH_WAIT_MAX);
+        let punch = Punch {
+            endpoints,
+            wait_ms: u16::try_from(wait.as_millis()).unwrap_or(u16::MAX),
+        };
+        let tag = Tag::Punched(first);
+        cx.call(peer, Request::Punch(punch), ANSWER_TIME, tag);
+    }
+
+    /// The other end of a circuit dials us soon, and is to be dialled then.
     pub(crate) fn on_punch(
         &mut self,
         cx: &mut Cx<'_>,
         from: NodeKey,
         ticket: Ticket,
-        theirs: Endpoints,
+        punch: Punch,
     ) {
         let mut sessions = cx.roster.all(&from).iter();
         let is_circuit =
@@ -50,17 +201,20 @@ impl Peers {
         }
         let own = self.endpoints(cx);
         cx.answer(ticket, Answer::Endpoints(own));
-        self.dial_through(cx, from, &theirs);
+        let wait = Duration::from_millis(punch.wait_ms.into());
+        self.meet(cx, from, punch.endpoints, wait.min(PUNCH_WAIT_MAX));
     }
 
     pub(super) fn on_punched(
         &mut self,
         cx: &mut Cx<'_>,
         peer: NodeKey,
+        first: First,
         answer: Result<Answer, CallError>,
     ) {
         if let Ok(Answer::Endpoints(theirs)) = answer {
-            self.dial_through(cx, peer, &theirs);
+            let (lag, _) = first.lags();
+            self.meet(cx, peer, theirs, lag);
         }
     }
 
@@ -80,10 +234,26 @@ impl Peers {
         endpoints
     }
 
-    fn dial_through(&mut self, cx: &mut Cx<'_>, peer: NodeKey, endpoints: &Endpoints) {
+    /// The other end of a circuit is to be dialled so long from now.
+    fn meet(&mut self, cx: &Cx<'_>, peer: NodeKey, theirs: Endpoints, wait: Duration) {
+        let now = cx.now.mono;
+        let is_new = !self.punches.meetings.contains_key(&peer);
+        let is_full = is_new && self.punches.meetings.len() >= MEETINGS_MAX;
+        if is_full || !is_relayed(cx, &peer) || !self.punches.rate.take(now, 1) {
+            return;
+        }
+        self.punches.meetings.insert(peer, theirs);
+        self.timers.set(Timer::Meet(peer), now + wait);
+    }
+
+    /// It is the moment that was agreed with the other end of a circuit.
+    pub(super) fn dial_through(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let Some(endpoints) = self.punches.meetings.remove(&peer) else {
+            return;
+        };
         let goal = Goal::Direct(peer);
         let is_busy = self.dials.is_under_way(&goal) || self.is_full(cx);
-        if cx.config.quic_port.is_none() || is_busy || !self.punch_dials.take(cx.now.mono, 1) {
+        if cx.config.quic_port.is_none() || is_busy {
             return;
         }
         let addrs = endpoints.0.iter().map(|place| PeerAddr {
@@ -103,6 +273,39 @@ impl Peers {
             .collect();
         if !ways.is_empty() {
             self.dials.begin(goal, ways, cx.now.mono);
+        }
+    }
+
+    /// The other end of a circuit was not met: we may not be where we said.
+    pub(super) fn not_met(&mut self, cx: &mut Cx<'_>, peer: &NodeKey) {
+        if is_relayed(cx, peer) {
+            self.ask_where_seen(cx);
+        }
+    }
+}
+
+fn is_relayed(cx: &Cx<'_>, peer: &NodeKey) -> bool {
+    let session = cx.roster.session(peer);
+    session.is_some_and(|it| it.via.is_some())
+}
+
+#[cfg(any(test, feature = "check"))]
+impl Peers {
+    pub(super) fn check_punches(
+        &self,
+        roster: &crate::session::Roster,
+        broken: &mut crate::check::Broken,
+    ) {
+        self.punches.tries.check("direct paths tried", broken);
+        let meetings = &self.punches.meetings;
+        broken.at_most("agreed moments", meetings.len(), MEETINGS_MAX);
+        for peer in meetings.keys() {
+            broken.unless(self.timers.at(&Timer::Meet(*peer)).is_some(), || {
+                alloc::format!("{peer} is to be dialled, and nothing says when")
+            });
+            broken.unless(roster.session(peer).is_some(), || {
+                alloc::format!("{peer} is to be dialled for a circuit that is gone")
+            });
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) enum Tag {
     Incoming(PassageId),
     /// A relay is asked for a place.
     Reserve,
+    /// A relay where we have a place is pinged.
+    Watched,
     /// A peer is asked which relays it knows.
     Listed,
     /// A rendezvous key is looked up.
@@ -257,6 +259,7 @@ impl Relay {
                     .on_taken(cx, &mut self.pipes, passage, over, answer);
             }
             Tag::Reserve => self.places.on_reserved(cx, from, answer),
+            Tag::Watched => self.places.on_watched(cx, from, answer),
             Tag::Listed => self.finder.on_listed(cx, from, answer),
             Tag::Looked | Tag::Announced => {}
         }
@@ -420,7 +423,7 @@ impl Relay {
         };
         self.finder.check(open(Tag::Looked), broken);
         self.announcer.check(open(Tag::Announced), broken);
-        self.places.check(broken);
+        self.places.check(open(Tag::Watched), broken);
         self.pipes.check(broken);
         self.carrier.check(&self.pipes, broken);
         self.slots.check(roster, broken);

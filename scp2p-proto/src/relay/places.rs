@@ -7,7 +7,11 @@ use core::time::Duration;
 use super::Tag;
 use crate::cx::{CallError, Cx};
 use crate::id::NodeKey;
-use crate::limits::{BOOTSTRAPS_MAX, PLACES_WANTED, RELAYS_REFUSING_MAX};
+use crate::io::CloseCode;
+use crate::limits::{
+    BOOTSTRAPS_MAX, PLACE_PING_TIME, PLACE_PINGS_MAX, PLACE_SILENCE, PLACES_WANTED,
+    RELAYS_REFUSING_MAX,
+};
 use crate::lru::Lru;
 use crate::netgroup::Netgroup;
 use crate::rng::Rng;
@@ -50,7 +54,17 @@ enum Place {
         is_asked: bool,
         /// Whether circuits through it are for content too.
         content: bool,
+        watch: Watch,
     },
+}
+
+/// Whether a relay is still there, of which nothing else may tell for long.
+#[derive(Debug, Clone, Copy)]
+enum Watch {
+    /// It is looked to then.
+    Until(Time),
+    /// It was pinged, after so many times in vain.
+    Pinged(u32),
 }
 
 impl Places {
@@ -126,7 +140,59 @@ impl Places {
         self.is_direct == Some(false) && self.places.len() < PLACES_WANTED
     }
 
+    /// Relays that were silent for long are pinged.
+    fn watch(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.mono;
+        for (relay, place) in &mut self.places {
+            let Place::Held { watch, .. } = place else {
+                continue;
+            };
+            if !matches!(watch, Watch::Until(at) if *at <= now) {
+                continue;
+            }
+            let heard = relay_session(cx, relay).map(|session| session.heard);
+            let is_silent = heard.is_some_and(|at| now.since(at) >= PLACE_SILENCE * 3 / 4);
+            *watch = if is_silent {
+                ping(cx, *relay);
+                Watch::Pinged(0)
+            } else {
+                Watch::Until(heard.unwrap_or(now) + self.rng.jitter(PLACE_SILENCE))
+            };
+        }
+    }
+
+    /// A relay has answered a ping, or not in time. One that stays silent is gone, whatever its transport still hopes for.
+    pub(super) fn on_watched(
+        &mut self,
+        cx: &mut Cx<'_>,
+        relay: NodeKey,
+        answer: Result<Answer, CallError>,
+    ) {
+        let Some(Place::Held { watch, .. }) = self.places.get_mut(&relay) else {
+            return;
+        };
+        let now = cx.now.mono;
+        let heard = relay_session(cx, &relay).map(|session| session.heard);
+        let is_silent = heard.is_some_and(|at| now.since(at) >= PLACE_PING_TIME);
+        match (*watch, answer) {
+            (Watch::Pinged(vain), Err(CallError::TimedOut)) if is_silent => {
+                if vain + 1 < PLACE_PINGS_MAX {
+                    ping(cx, relay);
+                    *watch = Watch::Pinged(vain + 1);
+                    return;
+                }
+                // Its end is seen to like that of any other.
+                for session in cx.roster.all(&relay).to_vec() {
+                    cx.close(session.link, CloseCode::Done);
+                }
+            }
+            (Watch::Pinged(_) | Watch::Until(_), _) => {}
+        }
+        *watch = Watch::Until(now + self.rng.jitter(PLACE_SILENCE));
+    }
+
     pub(super) fn on_time(&mut self, cx: &mut Cx<'_>) {
+        self.watch(cx);
         let now = cx.now.mono;
         if self.next.is_none_or(|at| at > now) {
             return;
@@ -250,6 +316,7 @@ impl Places {
                     renew: now + self.rng.jitter(lease * RENEW_AT / 100),
                     is_asked: false,
                     content: reservation.content,
+                    watch: Watch::Until(now + self.rng.jitter(PLACE_SILENCE)),
                 };
                 if is_new {
                     self.pause = LOOK_MIN;
@@ -291,7 +358,16 @@ impl Places {
     }
 
     #[cfg(any(test, feature = "check"))]
-    pub(super) fn check(&self, broken: &mut crate::check::Broken) {
+    /// `pings` of its own are under way.
+    pub(super) fn check(&self, pings: usize, broken: &mut crate::check::Broken) {
+        let pinged = self.places.values().filter(|place| {
+            let watch = match place {
+                Place::Asked => None,
+                Place::Held { watch, .. } => Some(watch),
+            };
+            matches!(watch, Some(Watch::Pinged(_)))
+        });
+        broken.at_most("relays said to be pinged", pinged.count(), pings);
         broken.at_most("places", self.places.len(), PLACES_WANTED);
         broken.at_most(
             "relays that the user named",
@@ -306,8 +382,19 @@ impl Places {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.next
+        let watches = self.places.values().filter_map(|place| match place {
+            Place::Held {
+                watch: Watch::Until(at),
+                ..
+            } => Some(*at),
+            Place::Asked | Place::Held { .. } => None,
+        });
+        watches.chain(self.next).min()
     }
+}
+
+fn ping(cx: &mut Cx<'_>, relay: NodeKey) {
+    cx.call(relay, Request::Ping, PLACE_PING_TIME, Tag::Watched);
 }
 
 /// The session with a relay, if the peer is one and the session direct.

@@ -98,10 +98,45 @@ impl Endpoints {
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Endpoints, DecodeError> {
         let mut places = Field::new("endpoints");
         r.int_map(|key, r| match key {
-            0 => places.first(r, |r, _| r.list_cut(PUNCH_ENDPOINTS_MAX, Observed::read)),
+            0 => places.first(r, Endpoints::read_list),
             _ => r.skip(),
         })?;
-        places.required().map(Endpoints)
+        places.required()
+    }
+
+    fn read_list(r: &mut Reader<'_>, _name: &'static str) -> Result<Endpoints, DecodeError> {
+        r.list_cut(PUNCH_ENDPOINTS_MAX, Observed::read)
+            .map(Endpoints)
+    }
+}
+
+/// Where one end of a circuit is to be dialled, and when (SPECIFICATION §11.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Punch {
+    /// Where its QUIC links go out from.
+    pub endpoints: Endpoints,
+    /// How long after this came the other end is to dial, in milliseconds; 0 if it was left out.
+    pub wait_ms: u16,
+}
+
+impl Punch {
+    pub(super) fn write(&self, w: &mut Writer) {
+        let places = &self.endpoints.0;
+        w.map(2).uint(0_u8).list(places, |w, place| place.write(w));
+        w.uint(1_u8).uint(self.wait_ms);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Punch, DecodeError> {
+        let (mut places, mut wait_ms) = (Field::new("endpoints"), Field::new("wait"));
+        r.int_map(|key, r| match key {
+            0 => places.first(r, Endpoints::read_list),
+            1 => wait_ms.first(r, Reader::u16),
+            _ => r.skip(),
+        })?;
+        Ok(Punch {
+            endpoints: places.required()?,
+            wait_ms: wait_ms.optional().unwrap_or(0),
+        })
     }
 }
 

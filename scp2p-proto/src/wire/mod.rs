@@ -23,7 +23,7 @@ pub use cbor::DecodeError;
 pub use circuit::{CIRCUIT_SLOT, CircuitEnd, CircuitFrame, NewCircuit, Reservation};
 pub(crate) use envelope::unframed;
 pub use envelope::{Envelope, FLAG_ERROR, FLAG_RESPONSE};
-pub use ext::{DialedBack, Endpoints, Have, HeadAnnounce, Listening, Observed, SubtreePage};
+pub use ext::{DialedBack, Endpoints, Have, HeadAnnounce, Listening, Observed, Punch, SubtreePage};
 pub use frame::{FrameError, FrameReader};
 pub use hello::{Hello, HelloFields};
 pub use message::{ChunkHashes, FoundValue, PublicShareSummary, StoreRecord};

@@ -10,7 +10,7 @@ use super::circuit::NewCircuit;
 use super::envelope::{frame, unframed};
 use super::message::{read_peers_field, write_peers_field};
 use super::{
-    Endpoints, HeadAnnounce, Listening, PeerAddr, RelayRegister, RelayStream, StoreRecord, kind,
+    HeadAnnounce, Listening, PeerAddr, Punch, RelayRegister, RelayStream, StoreRecord, kind,
 };
 use crate::id::{ContentId, DhtKey, ManifestId, NodeId, NodeKey, RelaySlotId, ShareId};
 use crate::io::Frame;
@@ -72,9 +72,9 @@ pub enum Request {
     /// Dial me at these ports, where you see me, and tell whether I answer. Between nodes of ours. Answered by
     /// [`Answer::DialedBack`](super::Answer::DialedBack).
     DialBack(Listening),
-    /// Dial me there now, as I dial you: routers on both ways let in what they have seen go out. Over a circuit.
-    /// Answered by [`Answer::Endpoints`](super::Answer::Endpoints).
-    Punch(Endpoints),
+    /// Dial me there when it is time, as I dial you: routers on both ways let in what they have seen go out. Over a
+    /// circuit. Answered by [`Answer::Endpoints`](super::Answer::Endpoints).
+    Punch(Punch),
     /// I have no use for this session; have you? Between nodes of ours. Answered by
     /// [`Answer::Ack`](super::Answer::Ack) if not, and then closed by the asker.
     Part,
@@ -326,7 +326,7 @@ impl Request {
             kind::HEAD_ANNOUNCE => Request::HeadAnnounce(HeadAnnounce::read(r)?),
             kind::GET_SUBTREES => read_get_subtrees(r)?,
             kind::DIAL_BACK => Request::DialBack(Listening::read(r)?),
-            kind::PUNCH => Request::Punch(Endpoints::read(r)?),
+            kind::PUNCH => Request::Punch(Punch::read(r)?),
             kind::RESERVE => {
                 r.int_map(|_, r| r.skip())?;
                 Request::Reserve
@@ -392,7 +392,7 @@ impl Request {
                 w.map(0);
             }
             Request::Listening(listening) | Request::DialBack(listening) => listening.write(w),
-            Request::Punch(endpoints) => endpoints.write(w),
+            Request::Punch(punch) => punch.write(w),
             Request::Watch(shares) => write_ids(w, shares.iter().map(ShareId::as_bytes)),
             Request::HeadAnnounce(announce) => announce.write(w),
             Request::GetSubtrees {

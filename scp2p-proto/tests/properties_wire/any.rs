@@ -18,8 +18,8 @@ use scp2p_proto::time::UnixTime;
 use scp2p_proto::wire::{
     Answer, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame, DialedBack,
     Endpoints, FoundValue, Have, HeadAnnounce, HelloFields, Listening, NewCircuit, Observed,
-    PeerAddr, Profile, PublicShareSummary, RelayRegister, RelayRegistered, RelayRoute, RelayStream,
-    RelayStreamKind, Request, Reservation, StoreRecord, SubtreePage,
+    PeerAddr, Profile, PublicShareSummary, Punch, RelayRegister, RelayRegistered, RelayRoute,
+    RelayStream, RelayStreamKind, Request, Reservation, StoreRecord, SubtreePage,
 };
 
 fn octets() -> impl Strategy<Value = [u8; 32]> {
@@ -229,7 +229,8 @@ pub fn requests() -> impl Strategy<Value = Request> {
         Just(Request::Part),
         ports().prop_map(Request::Listening),
         ports().prop_map(Request::DialBack),
-        endpoints().prop_map(Request::Punch),
+        (endpoints(), any::<u16>())
+            .prop_map(|(endpoints, wait_ms)| Request::Punch(Punch { endpoints, wait_ms })),
         Just(Request::Reserve),
         octets().prop_map(|key| Request::Connect(NodeKey(key))),
         circuits().prop_map(Request::Incoming),

@@ -14,7 +14,7 @@ use scp2p_proto::limits::{
 use scp2p_proto::wire::{
     Answer, AnswerError, BootstrapAddr, Capabilities, ChunkHashes, CircuitEnd, CircuitFrame,
     DialedBack, Endpoints, Envelope, FrameReader, Have, Hello, Listening, NewCircuit, Observed,
-    PeerAddr, Profile, Request, RequestError, Reservation, SubtreePage,
+    PeerAddr, Profile, Punch, Request, RequestError, Reservation, SubtreePage,
 };
 
 use crate::any::{answers, bootstrap_addrs, circuit_frames, hello_fields, profiles, requests};
@@ -197,9 +197,12 @@ fn messages_between_nodes_of_ours_have_these_bytes() {
             vec![0xa2, 0, 0x19, 0x1b, 0x58, 1, 0xf6],
         ),
         (
-            Request::Punch(Endpoints(vec![observed])),
+            Request::Punch(Punch {
+                endpoints: Endpoints(vec![observed]),
+                wait_ms: 7,
+            }),
             vec![
-                0xa1, 0, 0x81, 0xa2, 0, 0x44, 10, 0, 0, 1, 1, 0x19, 0x1b, 0x58,
+                0xa2, 0, 0x81, 0xa2, 0, 0x44, 10, 0, 0, 1, 1, 0x19, 0x1b, 0x58, 1, 7,
             ],
         ),
         (Request::Reserve, vec![0xa0]),

@@ -121,7 +121,7 @@ impl Catalog {
                 circuit: CircuitId(3),
                 content: true,
             }),
-            Request::Punch(endpoints) => Answer::Endpoints(endpoints.clone()),
+            Request::Punch(punch) => Answer::Endpoints(punch.endpoints.clone()),
             Request::DialBack(_) => Answer::DialedBack(DialedBack {
                 quic: false,
                 tcp: true,
