@@ -64,8 +64,9 @@ impl Progress {
                 bar.set_message(match &download.waiting {
                     Some(waiting) => format!("{files}, {}", output::start(waiting)),
                     None => format!(
-                        "{files}, {}",
-                        output::count(download.peers.len() as u64, "peer", "peers")
+                        "{files}, {}{}",
+                        output::count(download.peers.len() as u64, "peer", "peers"),
+                        output::readable(&download.peers)
                     ),
                 });
             }

@@ -377,4 +377,7 @@ pub struct DownloadPeer {
     pub key: NodeKey,
     /// Verified bytes from it.
     pub bytes: u64,
+    /// Whether it is asked through a tunnel of deployed peers, whose relay reads what it gives. Its key is a name for the
+    /// slot then, and nobody's.
+    pub tunnel: bool,
 }

@@ -159,6 +159,14 @@ impl Scene {
         assert!(got == Some(&truth()[..]));
     }
 
+    /// The download names who gave as somebody behind a relay that reads.
+    fn is_marked(&self) {
+        let downloads = self.world.node(self.subscriber).downloads();
+        let gave = downloads[0].peers.iter().filter(|peer| peer.bytes > 0);
+        let marks: Vec<bool> = gave.map(|peer| peer.tunnel).collect();
+        assert_eq!(marks, [true], "{downloads:?}");
+    }
+
     fn relaying(&mut self) -> &mut Relaying {
         let relay = self.world.deployed(self.relay);
         relay.relaying.as_mut().expect("a relay")
@@ -182,6 +190,10 @@ fn a_node_downloads_from_a_deployed_owner_behind_a_relay_of_either_kind() {
         let peers = scene.world.node(subscriber).peers();
         let is_known = peers.iter().any(|peer| peer.key == owner);
         assert!(!is_known, "nobody proved to be the owner");
+        scene.is_marked();
+        scene.world.kill(subscriber);
+        scene.world.start(subscriber);
+        scene.is_marked();
         if !relay_is_ours {
             let relaying = scene.relaying();
             assert_eq!(relaying.waited, 1, "one request at a time");

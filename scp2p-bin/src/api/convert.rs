@@ -4,7 +4,7 @@ use scp2p_proto::command;
 use scp2p_proto::io::Transport;
 use scp2p_proto::record;
 use scp2p_proto::view::{self, Reach, Tunnel};
-use scp2p_proto::wire::Profile;
+use scp2p_proto::wire::{PeerAddr, Profile};
 use scp2p_runtime_smol as runtime;
 
 use super::{
@@ -84,6 +84,12 @@ fn observed(observed: &view::ObservedView) -> Observed {
     }
 }
 
+/// Those that lead through tunnels of deployed peers.
+pub(super) fn tunnels(addresses: &[PeerAddr]) -> Vec<String> {
+    let tunnels = addresses.iter().filter(|addr| addr.tunnel().is_some());
+    tunnels.map(ToString::to_string).collect()
+}
+
 pub(super) fn reached(reach: Reach) -> String {
     match reach {
         Reach::Unknown => "unknown",
@@ -98,6 +104,7 @@ impl From<view::Status> for Identity {
         Identity {
             key: Text(status.key),
             id: Text(status.id),
+            tunnels: tunnels(&status.addresses),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
         }
     }
@@ -225,6 +232,7 @@ impl From<view::DownloadPeer> for Giver {
         Giver {
             key: Text(peer.key),
             bytes: peer.bytes,
+            tunnel: peer.tunnel,
         }
     }
 }
@@ -316,5 +324,35 @@ impl From<command::RefusedItem> for Refused {
             path: item.path,
             reason: item.reason.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use scp2p_proto::id::{NodeKey, RelaySlotId};
+    use scp2p_proto::wire::RelayRoute;
+
+    use super::*;
+
+    #[test]
+    fn tunnels_are_the_addresses_with_a_slot_at_a_deployed_relay() {
+        let relay = PeerAddr {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            port: 7001,
+            transport: Transport::Tcp,
+            key: Some(NodeKey([1; 32])),
+            relay_via: None,
+        };
+        let through = |slot| PeerAddr {
+            relay_via: Some(Box::new(RelayRoute {
+                relay: relay.clone(),
+                slot: RelaySlotId(slot),
+            })),
+            ..relay.clone()
+        };
+        let all = [relay.clone(), through(0), through(9)];
+        assert_eq!(tunnels(&all), [all[2].to_string()]);
     }
 }

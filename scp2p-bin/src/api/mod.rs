@@ -90,6 +90,8 @@ pub struct Status {
     pub listening: Listening,
     /// Where others can reach it, as far as it knows.
     pub addresses: Vec<String>,
+    /// Those of the addresses that lead through tunnels of deployed peers, which their relays can read.
+    pub tunnels: Vec<String>,
     /// Whether others can dial it.
     pub reachability: Reachability,
     /// Peers with a session.
@@ -170,6 +172,8 @@ pub struct Identity {
     pub id: Text<NodeId>,
     /// Where others can reach it, as far as it knows.
     pub addresses: Vec<String>,
+    /// Those of the addresses that lead through tunnels of deployed peers, which their relays can read.
+    pub tunnels: Vec<String>,
 }
 
 /// An entry of `GET peers`.
@@ -336,6 +340,8 @@ pub struct Giver {
     pub key: Text<NodeKey>,
     /// Verified bytes from it.
     pub bytes: u64,
+    /// Whether it is asked through a tunnel of deployed peers, which its relay can read. The key is a name for it then.
+    pub tunnel: bool,
 }
 
 /// `GET catalog?share=`.

@@ -65,6 +65,7 @@ impl Node {
             key: Text(status.key),
             id: Text(status.id),
             listening: self.listening.clone(),
+            tunnels: convert::tunnels(&status.addresses),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
             reachability: convert::reachability(&status),
             connected: status.connected,

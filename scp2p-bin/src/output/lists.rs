@@ -204,7 +204,7 @@ pub fn downloads(downloads: &[api::Download]) -> String {
                     "-".to_owned()
                 }
             },
-            download.peers.len().to_string(),
+            format!("{}{}", download.peers.len(), readable(&download.peers)),
             start(&download.name),
             shown(&download.folder),
         ]);
@@ -227,6 +227,14 @@ fn state(download: &api::Download) -> String {
     }
 }
 
+/// How many of those who give are asked through tunnels, or nothing if none is.
+pub fn readable(givers: &[api::Giver]) -> String {
+    match givers.iter().filter(|giver| giver.tunnel).count() {
+        0 => String::new(),
+        tunnels => format!(" ({tunnels} by tunnel, readable by the relay)"),
+    }
+}
+
 /// What share each peer gave: `1a2b3c4d5e6f 60 %, ...`.
 pub fn givers(givers: &[api::Giver]) -> String {
     let total: u64 = givers
@@ -236,10 +244,15 @@ pub fn givers(givers: &[api::Giver]) -> String {
     givers.sort_by_key(|giver| std::cmp::Reverse(giver.bytes));
     let given = |giver: &&api::Giver| {
         format!(
-            "{} {} % ({})",
+            "{} {} % ({}{})",
             short(&giver.key),
             percent(giver.bytes, total),
-            size(giver.bytes)
+            size(giver.bytes),
+            if giver.tunnel {
+                "; tunnel, readable by the relay"
+            } else {
+                ""
+            }
         )
     };
     givers.iter().map(given).collect::<Vec<_>>().join(", ")
@@ -374,12 +387,15 @@ mod tests {
         let giver = |key, bytes| api::Giver {
             key: Text(NodeKey([key; 32])),
             bytes,
+            tunnel: key == 1,
         };
-        let text = givers(&[giver(1, 1024), giver(2, 3072), giver(3, 0)]);
+        let all = [giver(1, 1024), giver(2, 3072), giver(3, 0)];
         assert_eq!(
-            text,
-            "020202020202 75 % (3.00 KiB), 010101010101 25 % (1.00 KiB)"
+            givers(&all),
+            "020202020202 75 % (3.00 KiB), 010101010101 25 % (1.00 KiB; tunnel, readable by the relay)"
         );
         assert_eq!(givers(&[]), "");
+        assert_eq!(readable(&all), " (1 by tunnel, readable by the relay)");
+        assert_eq!(readable(&all[1..]), "");
     }
 }

@@ -14,7 +14,9 @@ use scp2p_proto::escape::{printable, printable_start};
 use serde::Serialize;
 
 pub use event::event;
-pub use lists::{catalog, downloads, found, givers, peers, public, shares, subscriptions};
+pub use lists::{
+    catalog, downloads, found, givers, peers, public, readable, shares, subscriptions,
+};
 pub use relay::{ready as relay_ready, relay};
 pub use status::{identity, ready, status};
 pub use units::{count, rate, size};

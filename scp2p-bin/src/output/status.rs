@@ -15,7 +15,7 @@ pub fn status(status: &api::Status) -> String {
         ("key", status.key.to_string()),
         ("id", status.id.to_string()),
         ("listening", listening(&status.listening)),
-        ("reachable", addresses(&status.addresses)),
+        ("reachable", addresses(&status.addresses, &status.tunnels)),
         ("seen at", observed(&status.reachability)),
         ("dialled", dialled(&status.reachability)),
         (
@@ -59,7 +59,10 @@ pub fn identity(identity: &api::Identity) -> String {
     pairs(&[
         ("key", identity.key.to_string()),
         ("id", identity.id.to_string()),
-        ("reachable", addresses(&identity.addresses)),
+        (
+            "reachable",
+            addresses(&identity.addresses, &identity.tunnels),
+        ),
     ])
 }
 
@@ -143,13 +146,30 @@ pub(super) fn listening(listening: &api::Listening) -> String {
     }
 }
 
-fn addresses(addresses: &[String]) -> String {
+/// Where others reach the node, and where a relay can read what they ask it.
+fn addresses(addresses: &[String], tunnels: &[String]) -> String {
     if addresses.is_empty() {
         return "not known yet".to_owned();
     }
     addresses
         .iter()
-        .map(|address| shown(address))
+        .map(|address| match tunnels.contains(address) {
+            true => format!("{} (tunnel, readable by the relay)", shown(address)),
+            false => shown(address),
+        })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn addresses_through_relays_that_read_are_marked() {
+        let all = ["tcp://a".to_owned(), "tcp://a via tcp://b#9".to_owned()];
+        let shown = super::addresses(&all, &all[1..]);
+        assert_eq!(
+            shown,
+            "tcp://a, tcp://a via tcp://b#9 (tunnel, readable by the relay)"
+        );
+    }
 }

@@ -1,7 +1,8 @@
 //! An internet of real packets: each host is a network namespace with a tun device, and this process is what lies between.
 //!
 //! Hosts can send nothing anywhere else, since the namespace in which they are made has no network; see
-//! [`sandbox`](super::sandbox). Nothing is held up, and lost only where a device has no room. Bindings of TCP last no longer
+//! [`sandbox`](super::sandbox). Nothing is held up but what a slow host sends, and lost only where a device has no room
+//! or NATs are parted. Bindings of TCP last no longer
 //! than those of UDP. A NAT refuses silently.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{JoinHandle, scope, spawn};
+use std::thread::{JoinHandle, scope, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -38,6 +39,8 @@ struct State {
     started: Instant,
     skipped: Duration,
     hosts: u32,
+    /// Bytes a second of hosts that send no faster.
+    rates: BTreeMap<HostId, u32>,
 }
 
 /// A NAT; it stays when this is dropped.
@@ -71,6 +74,7 @@ impl Internet {
             started: Instant::now(),
             skipped: Duration::ZERO,
             hosts: 0,
+            rates: BTreeMap::new(),
         })))
     }
 
@@ -111,14 +115,23 @@ impl Internet {
         self.state().skipped += time;
     }
 
+    /// Loses all packets from NAT to NAT, or none any more.
+    pub fn part(&self, is_parted: bool) {
+        self.state().routes.part(is_parted);
+    }
+
     /// Takes a packet out of a host's device to where it goes.
     fn carry(&self, from: HostId, mut packet: Packet) {
-        let device = {
+        let (device, rate) = {
             let mut state = self.state();
             let now = Time::default() + (state.started.elapsed() + state.skipped);
             let to = state.routes.carry(now, from, &mut packet);
-            to.and_then(|to| state.devices.get(&to).cloned())
+            let device = to.and_then(|to| state.devices.get(&to).cloned());
+            (device, state.rates.get(&from).copied())
         };
+        if let Some(rate) = rate {
+            sleep(Duration::from_secs(packet.bytes().len() as u64) / rate);
+        }
         if let Some(device) = device {
             // One without room loses the packet, as routers do.
             let _ = device.send(packet.bytes());
@@ -158,6 +171,12 @@ impl Host {
     /// What it sent and got so far.
     pub fn traffic(&self) -> Traffic {
         self.internet.state().routes.host_traffic(self.id)
+    }
+
+    /// Lets it send no faster than this.
+    pub fn slow_down(&self, bytes_per_second: u32) {
+        let mut state = self.internet.state();
+        state.rates.insert(self.id, bytes_per_second);
     }
 
     /// Does something on this host. Sockets and processes that are made there belong to the host, wherever they are used.

@@ -19,6 +19,8 @@ pub struct Routes {
     owners: BTreeMap<(Realm, Ipv4Addr), Owner>,
     /// Addresses given out in each network; none is given out twice.
     given: BTreeMap<Realm, u8>,
+    /// Whether packets from NAT to NAT are lost on their way.
+    is_parted: bool,
 }
 
 /// A NAT, in the order of adding.
@@ -114,6 +116,11 @@ impl Routes {
         self.nats[nat.0].edge.forward(transport, port, to);
     }
 
+    /// Loses all packets from NAT to NAT, or none any more.
+    pub fn part(&mut self, is_parted: bool) {
+        self.is_parted = is_parted;
+    }
+
     /// What passed a NAT.
     pub fn nat_traffic(&self, nat: NatId) -> Traffic {
         self.nats[nat.0].traffic
@@ -170,6 +177,10 @@ impl Routes {
                     return Some(host);
                 }
                 Owner::Nat(id) => {
+                    let sender = self.owners.get(&(realm, *packet.source().ip()));
+                    if self.is_parted && matches!(sender, Some(Owner::Nat(_))) {
+                        return None;
+                    }
                     let nat = &mut self.nats[id.0];
                     let inside = nat
                         .edge

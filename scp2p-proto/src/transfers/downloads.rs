@@ -341,6 +341,7 @@ impl Downloads {
                 .map(|(key, peer)| DownloadPeer {
                     key: *key,
                     bytes: peer.bytes,
+                    tunnel: peer.tunnel,
                 })
                 .collect(),
             waiting: self.waiting_for(id, job),

@@ -102,6 +102,8 @@ pub(super) struct JobPeer {
     pub(super) have: Bitmap,
     /// Verified bytes from it.
     pub(super) bytes: u64,
+    /// It is asked through a tunnel of deployed peers, and known by name alone.
+    pub(super) tunnel: bool,
     /// Calls that ask what it has.
     pub(super) asking: u32,
     /// Items of which it sent what a chunk list denies. Nothing more is asked of them, and who is
@@ -197,6 +199,7 @@ impl Job {
         Some(self.peers.entry(key).or_insert_with(|| JobPeer {
             have: Bitmap::new(items),
             bytes: 0,
+            tunnel: false,
             asking: 0,
             doubted: Bitmap::new(items),
             banned: false,
@@ -288,14 +291,18 @@ impl Job {
         w.uint(4_u8).uint(self.totals.done);
         let items: &[Item] = if ended { &[] } else { &self.items };
         w.uint(7_u8).list(items, write_item);
-        let gave: Vec<(&NodeKey, u64)> = self
+        let gave: Vec<(&NodeKey, &JobPeer)> = self
             .peers
             .iter()
             .filter(|(_, peer)| ended && peer.bytes > 0)
-            .map(|(key, peer)| (key, peer.bytes))
             .collect();
-        w.uint(8_u8).list(&gave, |w, (key, bytes)| {
-            w.map(2).uint(0_u8).bytes(&key.0).uint(1_u8).uint(*bytes);
+        w.uint(8_u8).list(&gave, |w, (key, peer)| {
+            w.map(3)
+                .uint(0_u8)
+                .bytes(&key.0)
+                .uint(1_u8)
+                .uint(peer.bytes);
+            w.uint(2_u8).bool(peer.tunnel);
         });
         w.finish()
     }
@@ -339,9 +346,10 @@ impl Job {
             job.waiting.clear();
             job.items.clear();
         }
-        for (key, bytes) in gave.optional().unwrap_or_default() {
+        for (key, bytes, tunnel) in gave.optional().unwrap_or_default() {
             if let Some(peer) = job.peer(key) {
                 peer.bytes = bytes;
+                peer.tunnel = tunnel;
             }
         }
         Ok(job)
@@ -481,14 +489,17 @@ fn read_totals(r: &mut Reader<'_>) -> Result<Totals, DecodeError> {
     Ok(totals)
 }
 
-fn read_peer(r: &mut Reader<'_>) -> Result<(NodeKey, u64), DecodeError> {
+fn read_peer(r: &mut Reader<'_>) -> Result<(NodeKey, u64, bool), DecodeError> {
     let (mut key, mut bytes) = (Field::new("peer"), Field::new("bytes"));
+    let mut tunnel = Field::new("tunnel");
     r.int_map(|number, r| match number {
         0 => key.first(r, Reader::exact),
         1 => bytes.first(r, Reader::u64),
+        2 => tunnel.first(r, Reader::bool),
         _ => r.skip(),
     })?;
-    Ok((NodeKey(key.required()?), bytes.required()?))
+    let tunnel = tunnel.optional().unwrap_or_default();
+    Ok((NodeKey(key.required()?), bytes.required()?, tunnel))
 }
 
 #[cfg(any(test, feature = "check"))]
@@ -594,12 +605,18 @@ mod tests {
         before.reason = Some("why".into());
         before.totals.done = 5;
         before.peer(NodeKey([1; 32])).expect("room").bytes = 5;
+        let through = before.peer(NodeKey([2; 32])).expect("room");
+        (through.bytes, through.tunnel) = (6, true);
         let after = Job::from_row(&before.row(before.state)).expect("our own row");
         assert_eq!(after.totals, before.totals);
         assert_eq!(after.reason, before.reason);
         assert_eq!(after.state, DownloadState::Failed);
         assert!(after.items.is_empty() && after.waiting.is_empty());
-        assert_eq!(after.peers[&NodeKey([1; 32])].bytes, 5);
+        let gave = |key| {
+            let peer = &after.peers[&NodeKey([key; 32])];
+            (peer.bytes, peer.tunnel)
+        };
+        assert_eq!([gave(1), gave(2)], [(5, false), (6, true)]);
     }
 
     #[test]

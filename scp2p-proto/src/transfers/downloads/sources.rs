@@ -170,6 +170,11 @@ impl Downloads {
                 }
             }
         }
+        if cx.roster.is_name(&peer)
+            && let Some(known) = self.jobs.get_mut(&id).and_then(|job| job.peer(peer))
+        {
+            known.tunnel = true;
+        }
     }
 
     /// A deployed peer counts as a holder until it refuses.
