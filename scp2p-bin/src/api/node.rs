@@ -66,7 +66,7 @@ impl Node {
             id: Text(status.id),
             listening: self.listening.clone(),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
-            reachability: convert::reachability(&status),
+            reachability: convert::reachability(status.reachability),
             connected: status.connected,
             relayed: status.relayed,
             known: status.known,
