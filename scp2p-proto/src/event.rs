@@ -26,7 +26,7 @@ pub enum Event {
         /// The relay that carries it.
         via: Option<NodeKey>,
     },
-    /// Others can dial us, or can no longer.
+    /// Others can dial us, or can no longer; or they find us through relays, or can no longer.
     Reachability(Reachability),
     /// The last session with a peer ended.
     PeerDisconnected {

@@ -603,6 +603,8 @@ impl Node {
             Wish::Routes(routes) => self.peers.set_routes(cx, routes),
             Wish::DialTunnel { but } => self.peers.dial_tunnel(cx, &but),
             Wish::TunnelRoute(route) => self.peers.set_tunnel(cx, route),
+            Wish::RankRelays(relays) => self.peers.rank_relays(cx, &relays),
+            Wish::RelaysRanked(relays) => self.relay.on_ranked(cx, relays),
             Wish::MoreRelays => self.peers.connect_relays(cx),
             Wish::RelaysHeard(addrs) => self.peers.relays_heard(cx, addrs),
             Wish::FindRelays => self.relay.find_relays(cx),

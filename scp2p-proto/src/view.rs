@@ -94,6 +94,21 @@ pub struct Reachability {
     pub tcp: Reach,
     /// So many tried.
     pub voices: u32,
+    /// So many relays lead here, deployed ones included (SPECIFICATION §9.7, §11.1).
+    pub relays: u32,
+}
+
+/// How others get to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReachState {
+    /// Nobody tried yet.
+    Unknown,
+    /// They dial it.
+    Direct,
+    /// They find it through relays.
+    Relayed,
+    /// Not at all: it has to dial them.
+    OutboundOnly,
 }
 
 /// What those say who tried to dial.
@@ -115,6 +130,16 @@ impl Reachability {
             (Reach::Reached, _) | (_, Reach::Reached) => Some(true),
             (_, Reach::NotReached) => Some(false),
             (_, Reach::Unknown) => None,
+        }
+    }
+
+    /// How others get to this node.
+    pub fn state(&self) -> ReachState {
+        match self.is_direct() {
+            None => ReachState::Unknown,
+            Some(true) => ReachState::Direct,
+            Some(false) if self.relays > 0 => ReachState::Relayed,
+            Some(false) => ReachState::OutboundOnly,
         }
     }
 }

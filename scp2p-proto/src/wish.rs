@@ -92,6 +92,10 @@ pub(crate) enum Wish {
     TunnelRoute(Option<Box<RelayRoute>>),
     /// Peers: others find us at these relays.
     Routes(Vec<NodeKey>),
+    /// Peers: put these connected relays in an order by what they did.
+    RankRelays(Vec<NodeKey>),
+    /// Relay: connected relays in the order in which to ask them for places.
+    RelaysRanked(Vec<NodeKey>),
     /// Peers: have a session with one or two more of the relays that are known.
     MoreRelays,
     /// Peers: relays announced themselves at places to try. All are verified.

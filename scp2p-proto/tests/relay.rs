@@ -9,12 +9,13 @@ use std::time::Duration;
 use common::World;
 use scp2p_proto::command::{Command, Get, GetWhat, Publish, Reply};
 use scp2p_proto::config::RelayLimits;
+use scp2p_proto::event::Event;
 use scp2p_proto::id::{NodeKey, ShareId};
 use scp2p_proto::io::{HostEvent, Transport};
 use scp2p_proto::limits::{FRAME_MAX, PUBLISHED_HINTS_MAX};
 use scp2p_proto::record::ShareLink;
 use scp2p_proto::storage::LocalPath;
-use scp2p_proto::view::{DownloadState, Reach};
+use scp2p_proto::view::{DownloadState, Reach, ReachState};
 use scp2p_proto::wire::{Envelope, FrameReader};
 
 const SIZE: usize = 3_000_000;
@@ -318,6 +319,54 @@ fn a_place_that_nobody_uses_costs_a_ping_in_ten_seconds() {
     let pings = brought.into_values().flat_map(envelopes);
     let pings = pings.filter(|envelope| envelope.kind == PING).count();
     assert!((20..=80).contains(&pings), "{pings} pings in ten minutes");
+}
+
+/// At which of these relays how many places are.
+fn places_at(world: &World, relays: &[usize]) -> usize {
+    let relays = relays.iter();
+    let places = relays.map(|relay| world.node(*relay).relay().places.len());
+    places.sum()
+}
+
+#[test]
+fn a_node_tells_when_it_is_found_through_relays_and_when_no_longer() {
+    let mut world = World::new();
+    let hub = world.add(&[]);
+    let relay = add_relay(&mut world, &[hub]);
+    let walled = add_walled(&mut world, &[hub, relay]);
+    world.until("a place", |world| !relays_of(world, walled).is_empty());
+    world.kill(relay);
+    world.pass(Duration::from_secs(1));
+    let events = world.hosts[walled].events.iter();
+    let mut states: Vec<ReachState> = events
+        .filter_map(|event| match event {
+            Event::Reachability(reach) => Some(reach.state()),
+            _ => None,
+        })
+        .collect();
+    states.dedup();
+    let (alone, found) = (ReachState::OutboundOnly, ReachState::Relayed);
+    assert_eq!(states, [alone, found, alone]);
+    let status = world.node(walled).status().reachability;
+    assert_eq!((status.state(), status.relays), (alone, 0));
+}
+
+#[test]
+fn places_are_in_different_networks_where_there_are_relays_in_several() {
+    let mut world = World::new();
+    let relays = [1, 1, 1, 1, 1, 2, 3].into_iter().enumerate();
+    let relays = relays.map(|(number, network)| {
+        let at = Ipv4Addr::new(20, network, number as u8, 1).into();
+        world.add_at(at, &[], |config| {
+            config.relay = Some(limits());
+            config.capabilities.relay = true;
+        })
+    });
+    let relays: Vec<usize> = relays.collect();
+    let walled = add_walled(&mut world, &relays);
+    world.until("three places", |world| relays_of(world, walled).len() == 3);
+    assert_eq!(places_at(&world, &relays[..5]), 1);
+    assert_eq!(places_at(&world, &relays[5..]), 2);
 }
 
 /// A publisher and a subscriber that nobody can dial, and a relay.

@@ -3,7 +3,7 @@
 use scp2p_proto::command;
 use scp2p_proto::io::Transport;
 use scp2p_proto::record;
-use scp2p_proto::view::{self, Reach, Tunnel};
+use scp2p_proto::view::{self, Reach, ReachState, Tunnel};
 use scp2p_proto::wire::{PeerAddr, Profile};
 use scp2p_runtime_smol as runtime;
 
@@ -49,15 +49,8 @@ impl From<&runtime::Listening> for Listening {
 /// Whether others can dial a node, or find it through relays.
 pub(super) fn reachability(status: &view::Status) -> Reachability {
     let reach = status.reachability;
-    let is_relayed = status.addresses.iter().any(|addr| addr.relay_via.is_some());
-    let state = match reach.is_direct() {
-        Some(true) => "direct",
-        Some(false) if is_relayed => "relayed",
-        Some(false) => "outbound-only",
-        None => "unknown",
-    };
     Reachability {
-        state: state.to_owned(),
+        state: reach_state(reach.state()),
         quic: reached(reach.quic),
         tcp: reached(reach.tcp),
         voices: reach.voices,
@@ -88,6 +81,16 @@ fn observed(observed: &view::ObservedView) -> Observed {
 pub(super) fn tunnels(addresses: &[PeerAddr]) -> Vec<String> {
     let tunnels = addresses.iter().filter(|addr| addr.tunnel().is_some());
     tunnels.map(ToString::to_string).collect()
+}
+
+pub(super) fn reach_state(state: ReachState) -> String {
+    match state {
+        ReachState::Unknown => "unknown",
+        ReachState::Direct => "direct",
+        ReachState::Relayed => "relayed",
+        ReachState::OutboundOnly => "outbound-only",
+    }
+    .to_owned()
 }
 
 pub(super) fn reached(reach: Reach) -> String {

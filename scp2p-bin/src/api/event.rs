@@ -38,8 +38,10 @@ pub enum Happened {
         /// The relay that carries it.
         via: Option<Text<NodeKey>>,
     },
-    /// Others can dial this node, or can no longer.
+    /// Others can dial this node or find it through relays, or can no longer.
     Reachability {
+        /// `direct`, `relayed`, `outbound-only` or `unknown`.
+        state: String,
         /// Over QUIC: `reached`, `not-reached` or `unknown`.
         quic: String,
         /// Over TCP, in the same words.
@@ -199,6 +201,7 @@ impl From<Event> for Happened {
                 via: via.map(Text),
             },
             Event::Reachability(reach) => Happened::Reachability {
+                state: convert::reach_state(reach.state()),
                 quic: convert::reached(reach.quic),
                 tcp: convert::reached(reach.tcp),
                 voices: reach.voices,

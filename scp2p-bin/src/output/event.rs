@@ -28,8 +28,11 @@ fn sentence(happened: &Happened) -> String {
             },
             if *bound { "bound" } else { "unbound" }
         ),
-        Happened::Reachability { quic, tcp, .. } => format!(
-            "others that dialled this node: QUIC {}, TCP {}",
+        Happened::Reachability {
+            state, quic, tcp, ..
+        } => format!(
+            "this node is {}; by others that dialled it: QUIC {}, TCP {}",
+            shown(state),
             shown(quic),
             shown(tcp)
         ),

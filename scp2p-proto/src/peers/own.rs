@@ -189,6 +189,11 @@ impl OwnAddrs {
         self.routes = routes;
     }
 
+    /// How many relays lead to us, deployed ones included.
+    pub(super) fn relays(&self) -> u32 {
+        self.routes.iter().chain(&self.tunnel).count() as u32
+    }
+
     pub(super) fn set_tunnel(&mut self, tunnel: Option<PeerAddr>) {
         self.tunnel = tunnel;
     }

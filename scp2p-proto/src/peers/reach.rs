@@ -139,6 +139,7 @@ impl Peers {
             quic: reach(Transport::Quic, config.quic_port),
             tcp: reach(Transport::Tcp, config.tcp_port),
             voices: (self.voices.quic.len() + self.voices.tcp.len()) as u32,
+            relays: self.own.relays(),
         }
     }
 

@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 use super::Peers;
 use super::dials::Goal;
 use crate::cx::Cx;
+use crate::event::Event;
 use crate::id::{LinkId, NodeKey};
 use crate::io::{Dial, Host};
 use crate::record::RelayAnnouncement;
 use crate::session::{DialPlan, Purpose};
+use crate::view::ReachState;
 use crate::wire::{CIRCUIT_SLOT, PeerAddr, RelayRoute};
 use crate::wish::Wish;
 
@@ -38,8 +40,9 @@ impl Peers {
             })),
             ..relay
         });
+        let before = self.reachability(cx.config).state();
         self.own.set_routes(routes.collect());
-        self.show_own_addrs(cx);
+        self.tell_relayed(cx, before);
     }
 
     /// Sees to sessions with the relays that the user named, from now on.
@@ -49,21 +52,34 @@ impl Peers {
         }
     }
 
+    /// Says in which order connected relays are to be asked for places.
+    pub(crate) fn rank_relays(&mut self, cx: &mut Cx<'_>, relays: &[NodeKey]) {
+        let ranked = self.by_esteem(cx, relays);
+        cx.wish(Wish::RelaysRanked(ranked));
+    }
+
+    /// In an order at random, those that behaved well and were reached before rather first.
+    fn by_esteem(&mut self, cx: &Cx<'_>, relays: &[NodeKey]) -> Vec<NodeKey> {
+        let weights = relays.iter().map(|relay| {
+            let record = self.book.peer(relay);
+            record.map_or(1, |record| record.esteem(cx.now.unix))
+        });
+        let weights: Vec<u64> = weights.collect();
+        let drawn = weights.into_iter().map(|weight| self.rng.below(weight));
+        let mut drawn: Vec<(u64, NodeKey)> = drawn.zip(relays.iter().copied()).collect();
+        drawn.sort_unstable_by(|one, other| other.cmp(one));
+        drawn.into_iter().map(|(_, relay)| relay).collect()
+    }
+
     /// Sees to sessions with relays that are known, at random and rather with those that behaved well and were reached
     /// before. If there is none to dial, more are to be found.
     pub(crate) fn connect_relays(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now.unix;
         let known = self.book.iter();
         let relays =
             known.filter(|(key, record)| record.may_relay() && !cx.roster.is_callable(key));
-        let mut relays: Vec<(u64, NodeKey)> = relays
-            .map(|(key, record)| (record.esteem(now), *key))
-            .collect();
-        for (esteem, _) in &mut relays {
-            *esteem = self.rng.below(*esteem);
-        }
-        relays.sort_unstable_by(|one, other| other.cmp(one));
-        let goals = || relays.iter().map(|(_, relay)| (Goal::Peer(*relay), *relay));
+        let relays: Vec<NodeKey> = relays.map(|(key, _)| *key).collect();
+        let relays = self.by_esteem(cx, &relays);
+        let goals = || relays.iter().map(|relay| (Goal::Peer(*relay), *relay));
         let mut under_way = goals()
             .filter(|(goal, _)| self.dials.is_under_way(goal))
             .count();
@@ -131,13 +147,23 @@ impl Peers {
     /// Deployed peers ask us through a slot.
     pub(crate) fn set_tunnel(&mut self, cx: &mut Cx<'_>, route: Option<Box<RelayRoute>>) {
         let own = cx.keys.public();
+        let before = self.reachability(cx.config).state();
         self.own.set_tunnel(route.map(|route| PeerAddr {
             key: Some(own),
             port: port_for_slot(&route),
             relay_via: Some(route.clone()),
             ..route.relay
         }));
+        self.tell_relayed(cx, before);
+    }
+
+    /// Shows where relays lead to us, and tells if others find us by them who did not before, or no longer do.
+    fn tell_relayed(&mut self, cx: &mut Cx<'_>, before: ReachState) {
         self.show_own_addrs(cx);
+        let now = self.reachability(cx.config);
+        if now.state() != before {
+            cx.event(Event::Reachability(now));
+        }
     }
 }
 
@@ -155,9 +181,71 @@ fn port_for_slot(route: &RelayRoute) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::cx::{Act, Acts};
     use crate::id::RelaySlotId;
     use crate::io::Transport;
+    use crate::keys::Keys;
+    use crate::rng::Rng;
+    use crate::session::Roster;
+    use crate::storage::Saved;
+    use crate::time::{Now, Time, UnixTime};
+    use crate::wish::Conduct;
+    use alloc::collections::BTreeMap;
     use core::net::{IpAddr, Ipv4Addr};
+
+    const NOW: Now = Now {
+        mono: Time(1),
+        unix: UnixTime(1_700_000_000),
+    };
+
+    /// The relays in the order in which they are to be asked.
+    fn ranked(peers: &mut Peers, relays: &[NodeKey]) -> Vec<NodeKey> {
+        let (config, keys) = (Config::default(), Keys::from_seed([1; 32]));
+        let (roster, mut acts) = (Roster::default(), Acts::default());
+        let mut cx = Cx {
+            now: NOW,
+            config: &config,
+            keys: &keys,
+            roster: &roster,
+            acts: acts.begin_call(),
+        };
+        peers.rank_relays(&mut cx, relays);
+        match acts.queue.pop_front() {
+            Some(Act::Wish(Wish::RelaysRanked(ranked))) => ranked,
+            _ => panic!("they are not ranked"),
+        }
+    }
+
+    #[test]
+    fn relays_that_were_lost_are_asked_last_more_often_than_others() {
+        let keys = Keys::from_seed([1; 32]);
+        let rng = Rng::new(&[2; 32], "peers");
+        let mut peers = Peers::new(&Config::default(), &keys, rng, &Saved::default(), NOW);
+        let relays = [3, 4, 5].map(|number| NodeKey([number; 32]));
+        let [lost, steady, new] = relays;
+        for relay in relays {
+            peers.book.entry(relay);
+        }
+        for _ in 0..20 {
+            peers.book.judge(lost, Conduct::Slow, NOW.unix);
+            peers.book.judge(steady, Conduct::Good, NOW.unix);
+        }
+        let mut last: BTreeMap<NodeKey, u32> = BTreeMap::new();
+        for _ in 0..1000 {
+            let order = ranked(&mut peers, &relays);
+            assert_eq!(order.len(), 3);
+            let of = order.last().copied().expect("three relays");
+            *last.entry(of).or_default() += 1;
+        }
+        let times = [steady, new, lost].map(|relay| last.get(&relay).copied().unwrap_or(0));
+        let [steady, new, lost] = times;
+        // By scores of 20, 0 and -15, of which none is left out.
+        assert!(
+            steady > 100 && new > steady && lost > 2 * steady,
+            "{times:?}"
+        );
+    }
 
     #[test]
     fn the_port_of_a_slot_is_never_the_relays_and_never_none() {

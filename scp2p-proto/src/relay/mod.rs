@@ -300,6 +300,11 @@ impl Relay {
         self.finder.find(cx);
     }
 
+    /// Connected relays, in the order in which to ask them for places.
+    pub(crate) fn on_ranked(&mut self, cx: &mut Cx<'_>, relays: Vec<NodeKey>) {
+        self.places.on_ranked(cx, relays);
+    }
+
     /// The user prefers this relay.
     pub(crate) fn on_named(&mut self, cx: &mut Cx<'_>, relay: NodeKey) {
         self.places.on_named(cx, relay);

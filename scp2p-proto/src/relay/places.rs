@@ -219,20 +219,29 @@ impl Places {
         if is_changed {
             self.show(cx);
         }
-        if self.is_lacking() {
-            asked.extend(self.choose(cx));
-        }
         for relay in asked {
-            self.places.entry(relay).or_insert(Place::Asked);
-            cx.call(relay, Request::Reserve, RESERVE_TIME, Tag::Reserve);
+            reserve(cx, relay);
         }
-        let look = self.is_lacking().then(|| {
+        self.next = self.due();
+        if self.is_lacking() {
+            let connected = cx.roster.iter().map(|(peer, _)| *peer);
+            let open = connected.filter(|peer| self.may_be_asked(cx, peer));
+            cx.wish(Wish::RankRelays(open.collect()));
+        }
+    }
+
+    /// Connected relays, those to prefer by what they did rather first. More are looked for if they are too few.
+    pub(super) fn on_ranked(&mut self, cx: &mut Cx<'_>, ranked: Vec<NodeKey>) {
+        for relay in self.choose(cx, ranked) {
+            self.places.insert(relay, Place::Asked);
+            reserve(cx, relay);
+        }
+        if self.is_lacking() {
             cx.wish(Wish::MoreRelays);
-            let pause = self.rng.jitter(self.pause);
+            let look = cx.now.mono + self.rng.jitter(self.pause);
             self.pause = (self.pause * 2).min(LOOK_MAX);
-            now + pause
-        });
-        self.next = [look, self.due()].into_iter().flatten().min();
+            self.next = self.next.into_iter().chain([look]).min();
+        }
     }
 
     /// When a place is to be asked for again, or ends.
@@ -252,9 +261,7 @@ impl Places {
     /// A place elsewhere is given up for one at a relay that the user prefers.
     fn make_room(&mut self, cx: &Cx<'_>) -> bool {
         let is_full = self.is_direct == Some(false) && self.places.len() >= PLACES_WANTED;
-        let is_waiting =
-            |relay: &NodeKey| !self.places.contains_key(relay) && self.is_open(cx, relay);
-        if !is_full || !self.named.iter().any(is_waiting) {
+        if !is_full || !self.named.iter().any(|relay| self.may_be_asked(cx, relay)) {
             return false;
         }
         let other = self
@@ -265,22 +272,23 @@ impl Places {
         other.and_then(|relay| self.places.remove(&relay)).is_some()
     }
 
-    /// Whether a relay can be asked for a place.
-    fn is_open(&self, cx: &Cx<'_>, relay: &NodeKey) -> bool {
+    /// Whether a peer can be asked for a place that we have not.
+    fn may_be_asked(&self, cx: &Cx<'_>, relay: &NodeKey) -> bool {
         let until = self.refusing.peek(relay);
         let is_resting = until.is_some_and(|until| *until > cx.now.mono);
-        !is_resting && relay_session(cx, relay).is_some()
+        let is_new = !self.places.contains_key(relay);
+        is_new && !is_resting && relay_session(cx, relay).is_some()
     }
 
-    /// Relays among the connected peers, those that the user prefers first, of different networks where there are.
-    fn choose(&mut self, cx: &Cx<'_>) -> Vec<NodeKey> {
-        let mut others: Vec<(NodeKey, Netgroup)> = cx
-            .roster
-            .iter()
-            .filter(|(peer, _)| !self.places.contains_key(*peer) && self.is_open(cx, peer))
-            .filter_map(|(peer, _)| Some((*peer, relay_session(cx, peer)?.netgroup())))
+    /// As many of the relays as are wanted: those that the user prefers first, then in their order, of different networks
+    /// where there are.
+    fn choose(&self, cx: &Cx<'_>, ranked: Vec<NodeKey>) -> Vec<NodeKey> {
+        let open = ranked
+            .into_iter()
+            .filter(|relay| self.may_be_asked(cx, relay));
+        let mut others: Vec<(NodeKey, Netgroup)> = open
+            .filter_map(|relay| Some((relay, relay_session(cx, &relay)?.netgroup())))
             .collect();
-        self.rng.shuffle(&mut others);
         let of_places = self.places.keys();
         let mut networks: Vec<Netgroup> = of_places
             .filter_map(|relay| relay_session(cx, relay).map(Session::netgroup))
@@ -290,7 +298,7 @@ impl Places {
         while chosen.len() < lacking && !others.is_empty() {
             let named = others.iter().position(|(key, _)| self.named.contains(key));
             let other = || others.iter().position(|(_, of)| !networks.contains(of));
-            let (relay, network) = others.swap_remove(named.or_else(other).unwrap_or(0));
+            let (relay, network) = others.remove(named.or_else(other).unwrap_or(0));
             networks.push(network);
             chosen.push(relay);
         }
@@ -391,6 +399,10 @@ impl Places {
         });
         watches.chain(self.next).min()
     }
+}
+
+fn reserve(cx: &mut Cx<'_>, relay: NodeKey) {
+    cx.call(relay, Request::Reserve, RESERVE_TIME, Tag::Reserve);
 }
 
 fn ping(cx: &mut Cx<'_>, relay: NodeKey) {
