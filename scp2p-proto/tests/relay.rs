@@ -271,6 +271,58 @@ fn when_a_relay_dies_a_download_goes_on_over_another() {
     assert_eq!(relays_of(&world, seeder).len(), 2, "the place is back");
 }
 
+/// Whichever relay carries a download dies without a word, three times. Each time it stands still for some seconds only.
+#[test]
+fn a_download_pauses_for_seconds_whenever_its_relay_dies() {
+    const PAUSE_MAX: Duration = Duration::from_secs(5);
+    let mut world = World::new();
+    let mut limits = limits();
+    limits.rate_total = Some(512 * 1024);
+    let relays: Vec<usize> = (0..3)
+        .map(|_| add_relay_with(&mut world, &[], limits.clone()))
+        .collect();
+    let seeder = add_walled(&mut world, &relays);
+    let client = add_walled(&mut world, &relays);
+    world.until("three places", |world| relays_of(world, seeder).len() == 3);
+    let (link, share) = publish(&mut world, seeder);
+    begin(&mut world, client, link, share);
+    world.until("some of it", |world| {
+        world.node(client).downloads()[0].done > 0
+    });
+    let (mut dead, mut deaths) = (None, 0);
+    let (mut before, mut since, mut longest) = (0, world.now, Duration::ZERO);
+    while world.node(client).downloads()[0].state != DownloadState::Finished {
+        world.pass(Duration::from_millis(20));
+        let done = world.node(client).downloads()[0].done;
+        if done != before {
+            longest = longest.max(world.now.since(since));
+            (before, since) = (done, world.now);
+        }
+        assert!(
+            world.now.since(since) < PAUSE_MAX,
+            "death {deaths}: it stands still at {done} bytes"
+        );
+        if deaths < 3 && done as usize > SIZE * (deaths + 1) / 5 {
+            let carrier = via(&world, client, seeder).expect("through a relay");
+            let carrier = *relays
+                .iter()
+                .find(|relay| world.key(**relay) == carrier)
+                .expect("one of the relays");
+            if let Some(dead) = dead.replace(carrier) {
+                world.start(dead);
+            }
+            world.vanish(carrier);
+            deaths += 1;
+        }
+    }
+    assert_eq!(deaths, 3);
+    assert!(
+        longest > Duration::from_secs(1),
+        "{longest:?}: a death is felt"
+    );
+    finish(&mut world, client);
+}
+
 /// A publisher and a subscriber that nobody can dial, and a relay.
 struct Pair {
     world: World,
