@@ -1,5 +1,6 @@
 //! Read-only views of a node, for applications.
 
+mod clock;
 mod stats;
 mod why;
 
@@ -15,6 +16,7 @@ use crate::storage::LocalPath;
 use crate::time::UnixTime;
 use crate::wire::{PeerAddr, Profile};
 
+pub use clock::ClockDoubt;
 pub use stats::{LookupCounts, LookupKind, LookupView, Stats};
 pub use why::{Cause, DownloadCause, PeerCause, ShareCause, Subject, SubscriptionCause};
 
@@ -53,6 +55,8 @@ pub struct Status {
     pub addresses: Vec<PeerAddr>,
     /// Whether others can dial us.
     pub reachability: Reachability,
+    /// Why our clock may be wrong, if it may be.
+    pub clock: Option<ClockDoubt>,
 }
 
 /// Whether others can dial this node, as they say that were asked to (SPECIFICATION §9.6).

@@ -8,9 +8,9 @@ use scp2p_proto::wire::Profile;
 use scp2p_runtime_smol as runtime;
 
 use super::{
-    Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer, PublicShare,
-    Published, Reachability, Refused, Session, Share, Started, Subscribed, Subscription, Synced,
-    Text, Visibility,
+    Catalog, ClockDoubt, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Peer,
+    PublicShare, Published, Reachability, Refused, Session, Share, Started, Subscribed,
+    Subscription, Synced, Text, Visibility,
 };
 
 /// The name of a transport.
@@ -61,6 +61,17 @@ pub(super) fn reachability(status: &view::Status) -> Reachability {
         quic: reached(reach.quic),
         tcp: reached(reach.tcp),
         voices: reach.voices,
+    }
+}
+
+impl From<view::ClockDoubt> for ClockDoubt {
+    fn from(doubt: view::ClockDoubt) -> Self {
+        ClockDoubt {
+            likely: doubt.is_likely(),
+            off_secs: doubt.off_secs,
+            peers: doubt.peers,
+            networks: doubt.networks,
+        }
     }
 }
 

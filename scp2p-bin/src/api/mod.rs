@@ -92,6 +92,9 @@ pub struct Status {
     pub addresses: Vec<String>,
     /// Whether others can dial it.
     pub reachability: Reachability,
+    /// Why its clock may be wrong, if it may be.
+    #[serde(default)]
+    pub clock: Option<ClockDoubt>,
     /// Peers with a session.
     pub connected: u32,
     /// Those of them whose session a relay carries.
@@ -129,6 +132,20 @@ pub struct Reachability {
     pub tcp: String,
     /// So many tried.
     pub voices: u32,
+}
+
+/// A reason to think that a node's clock is wrong, so that handshakes are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockDoubt {
+    /// Whether peers of several networks agree; else it may be a peer's clock that is wrong.
+    pub likely: bool,
+    /// By about how many seconds the clock is ahead of those of peers, or behind if negative; none if peers only closed
+    /// without saying why.
+    pub off_secs: Option<i64>,
+    /// How many peers say so; of those that said nothing, the networks they are in.
+    pub peers: u32,
+    /// In how many networks they are.
+    pub networks: u32,
 }
 
 /// `GET id`.

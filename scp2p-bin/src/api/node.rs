@@ -67,6 +67,7 @@ impl Node {
             listening: self.listening.clone(),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
             reachability: convert::reachability(&status),
+            clock: status.clock.map(Into::into),
             connected: status.connected,
             relayed: status.relayed,
             known: status.known,

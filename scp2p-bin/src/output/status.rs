@@ -3,16 +3,19 @@
 use crate::api;
 
 use super::table::pairs;
-use super::{count, short, shown, size};
+use super::{count, short, shown, size, time};
 
 /// `scp2p status`.
 pub fn status(status: &api::Status) -> String {
+    let clock = status.clock.as_ref();
+    let clock = clock.map_or("nobody says that it is wrong".to_owned(), clock_doubt);
     pairs(&[
         ("key", status.key.to_string()),
         ("id", status.id.to_string()),
         ("listening", listening(&status.listening)),
         ("reachable", addresses(&status.addresses)),
         ("dialled", dialled(&status.reachability)),
+        ("clock", clock),
         (
             "peers",
             format!(
@@ -80,6 +83,33 @@ fn dialled(reach: &api::Reachability) -> String {
         shown(&reach.tcp),
         count(reach.voices, "attempt of a peer", "attempts of peers")
     )
+}
+
+/// That the clock may be wrong, who says so, and what to do.
+pub(super) fn clock_doubt(doubt: &api::ClockDoubt) -> String {
+    let peers = count(doubt.peers, "peer", "peers");
+    let Some(off_secs) = doubt.off_secs else {
+        return format!(
+            "may be wrong: {peers} closed when this node said hello, without saying why; they do so if clocks differ by \
+             more than 5 min, among other reasons, so check that this machine's date and time are right"
+        );
+    };
+    let off = format!(
+        "{} {}",
+        time::span(off_secs.unsigned_abs()),
+        if off_secs > 0 { "ahead" } else { "behind" }
+    );
+    match doubt.likely {
+        true => format!(
+            "wrong: {off}, by what {peers} in {} say; set this machine's date and time, peers refuse each other otherwise",
+            count(doubt.networks, "network", "networks")
+        ),
+        false => format!(
+            "may be wrong: {off}, by what {peers} of one network {}, and nobody else was heard; check that this machine's \
+             date and time are right",
+            if doubt.peers == 1 { "says" } else { "say" }
+        ),
+    }
 }
 
 fn downloads(status: &api::Status) -> String {

@@ -29,8 +29,11 @@ impl Node {
             uploaded: 0,
             addresses: self.sessions.roster().own_addrs.clone(),
             reachability: self.peers.reachability(&self.config),
+            clock: None,
         };
         self.peers.fill_status(&mut status);
+        let roster = self.sessions.roster();
+        self.peers.fill_clock(&mut status, roster, self.now);
         self.dht.fill_status(&mut status);
         self.catalogs.fill_status(&mut status);
         self.transfers.fill_status(&mut status);

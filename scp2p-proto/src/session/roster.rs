@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
-use crate::time::Time;
+use crate::time::{Time, UnixTime};
 use crate::view::Tunnel;
 use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 
@@ -47,6 +47,8 @@ pub(crate) struct Session {
     /// The extension level if the session is bound, that is, if the peer is a node like ours.
     pub level: Option<u8>,
     pub capabilities: Capabilities,
+    /// What its clock showed in its hello.
+    pub clock: UnixTime,
     pub since: Time,
     /// When bytes last arrived.
     pub heard: Time,
@@ -90,6 +92,7 @@ impl Session {
             profile: Profile::C,
             level,
             capabilities: Capabilities::node(),
+            clock: UnixTime(0),
             since: now,
             heard: now,
             used: now,
