@@ -7,7 +7,7 @@ use crate::id::{DownloadId, ManifestId, NodeKey, ShareId};
 use crate::io::Transport;
 use crate::path::RelPath;
 use crate::storage::LocalPath;
-use crate::view::Reachability;
+use crate::view::{ClockDoubt, Reachability};
 use core::net::SocketAddr;
 
 /// Something happened.
@@ -28,6 +28,8 @@ pub enum Event {
     },
     /// Others can dial us, or can no longer; or they find us through relays, or can no longer.
     Reachability(Reachability),
+    /// Our clock may be wrong, or is more likely to be than was told before; handshakes are refused for it.
+    ClockDoubt(ClockDoubt),
     /// The last session with a peer ended.
     PeerDisconnected {
         /// The peer.

@@ -230,6 +230,10 @@ pub const DIALS_MAX: usize = 64;
 pub const RESTING_ADDRS_MAX: usize = 4096;
 /// Links that probe whether a peer listens where it says, at a time.
 pub const PROBES_MAX: usize = 32;
+/// Peers whose clocks are remembered, and networks of peers that closed without a word.
+pub const CLOCK_VOICES_MAX: usize = 256;
+/// Those of one network, which count once together, so that nobody drives out all others.
+pub const CLOCK_VOICES_PER_NETWORK_MAX: usize = 8;
 /// Peers whose view of our address counts.
 pub const VOTES_MAX: usize = 64;
 /// Own IP addresses that are told to others: both families, observed and of interfaces.

@@ -333,9 +333,11 @@ impl Node {
                 self.peers.on_link_failed(cx!(self), link, remote, failure);
             }
             SessionEvent::Probed { link, key } => self.peers.on_probed(cx!(self), link, key),
-            SessionEvent::Refused { remote, failure } => {
-                self.peers.on_refused(cx!(self), remote, failure);
-            }
+            SessionEvent::Refused {
+                link,
+                remote,
+                failure,
+            } => self.peers.on_refused(cx!(self), link, remote, failure),
             SessionEvent::Request {
                 from,
                 ticket,

@@ -1,5 +1,6 @@
 //! Read-only views of a node, for applications.
 
+mod clock;
 mod stats;
 mod why;
 
@@ -15,6 +16,7 @@ use crate::storage::LocalPath;
 use crate::time::UnixTime;
 use crate::wire::{PeerAddr, Profile};
 
+pub use clock::ClockDoubt;
 pub use stats::{LookupCounts, LookupKind, LookupView, Stats};
 pub use why::{Cause, DownloadCause, PeerCause, ShareCause, Subject, SubscriptionCause};
 
@@ -57,6 +59,8 @@ pub struct Status {
     pub attempts: Vec<AttemptView>,
     /// Where peers see us, what most networks say first; at most 64 (SPECIFICATION §9.3).
     pub observed: Vec<ObservedView>,
+    /// Why our clock may be wrong, if it may be.
+    pub clock: Option<ClockDoubt>,
 }
 
 /// That a peer tried to dial this node, which speaks for or against its being reached (SPECIFICATION §9.6).

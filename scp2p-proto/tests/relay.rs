@@ -337,13 +337,12 @@ fn a_node_tells_when_it_is_found_through_relays_and_when_no_longer() {
     world.until("a place", |world| !relays_of(world, walled).is_empty());
     world.kill(relay);
     world.pass(Duration::from_secs(1));
-    let events = world.hosts[walled].events.iter();
-    let mut states: Vec<ReachState> = events
-        .filter_map(|event| match event {
-            Event::Reachability(reach) => Some(reach.state()),
-            _ => None,
-        })
-        .collect();
+    let mut states = Vec::new();
+    for event in &world.hosts[walled].events {
+        if let Event::Reachability(reach) = event {
+            states.push(reach.state());
+        }
+    }
     states.dedup();
     let (alone, found) = (ReachState::OutboundOnly, ReachState::Relayed);
     assert_eq!(states, [alone, found, alone]);
@@ -367,6 +366,58 @@ fn places_are_in_different_networks_where_there_are_relays_in_several() {
     world.until("three places", |world| relays_of(world, walled).len() == 3);
     assert_eq!(places_at(&world, &relays[..5]), 1);
     assert_eq!(places_at(&world, &relays[5..]), 2);
+}
+
+/// Whichever relay carries a download dies without a word, three times. Each time it stands still for some seconds only.
+#[test]
+fn a_download_pauses_for_seconds_whenever_its_relay_dies() {
+    const PAUSE_MAX: Duration = Duration::from_secs(5);
+    let mut world = World::new();
+    let mut limits = limits();
+    limits.rate_total = Some(512 * 1024);
+    let relays: Vec<usize> = (0..3)
+        .map(|_| add_relay_with(&mut world, &[], limits.clone()))
+        .collect();
+    let seeder = add_walled(&mut world, &relays);
+    let client = add_walled(&mut world, &relays);
+    world.until("three places", |world| relays_of(world, seeder).len() == 3);
+    let (link, share) = publish(&mut world, seeder);
+    begin(&mut world, client, link, share);
+    world.until("some of it", |world| {
+        world.node(client).downloads()[0].done > 0
+    });
+    let (mut dead, mut deaths) = (None, 0);
+    let (mut before, mut since, mut longest) = (0, world.now, Duration::ZERO);
+    while world.node(client).downloads()[0].state != DownloadState::Finished {
+        world.pass(Duration::from_millis(20));
+        let done = world.node(client).downloads()[0].done;
+        if done != before {
+            longest = longest.max(world.now.since(since));
+            (before, since) = (done, world.now);
+        }
+        assert!(
+            world.now.since(since) < PAUSE_MAX,
+            "death {deaths}: it stands still at {done} bytes"
+        );
+        if deaths < 3 && done as usize > SIZE * (deaths + 1) / 5 {
+            let carrier = via(&world, client, seeder).expect("through a relay");
+            let carrier = *relays
+                .iter()
+                .find(|relay| world.key(**relay) == carrier)
+                .expect("one of the relays");
+            if let Some(dead) = dead.replace(carrier) {
+                world.start(dead);
+            }
+            world.vanish(carrier);
+            deaths += 1;
+        }
+    }
+    assert_eq!(deaths, 3);
+    assert!(
+        longest > Duration::from_secs(1),
+        "{longest:?}: a death is felt"
+    );
+    finish(&mut world, client);
 }
 
 /// A publisher and a subscriber that nobody can dial, and a relay.

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeFrom;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -435,19 +437,31 @@ impl SlowReaders {
     }
 }
 
-/// The bytes that an honest circuit moves in ten seconds, and the most that the relay holds meanwhile.
-fn moved(rate: Option<u32>, beside: impl FnOnce(&mut Hub) -> Option<SlowReaders>) -> (u64, i64) {
-    const TURN: Duration = Duration::from_millis(20);
+/// What others do in each turn beside an honest circuit.
+type Beside = Box<dyn FnMut(&mut Hub)>;
+
+/// What came of an honest circuit in ten seconds beside others.
+struct Moved {
+    bytes: u64,
+    /// The most that the relay held meanwhile.
+    held: i64,
+    /// Circuits in the end.
+    circuits: usize,
+}
+
+const TURN: Duration = Duration::from_millis(20);
+
+fn moved(rate: Option<u32>, beside: impl FnOnce(&mut Hub) -> Option<Beside>) -> Moved {
     let mut hub = relay(rate);
     let mut honest = Honest::open(&mut hub, 16_384);
-    let mut slow = beside(&mut hub);
+    let mut beside = beside(&mut hub);
     let (mut before, mut held) = (0, 0);
     for turn in 0..600 {
         if turn == 100 {
             before = honest.read();
         }
-        if let Some(slow) = &mut slow {
-            slow.turn(&mut hub);
+        if let Some(beside) = &mut beside {
+            beside(&mut hub);
         }
         honest.turn(&mut hub, 8);
         held = held.max(hub.held);
@@ -456,20 +470,129 @@ fn moved(rate: Option<u32>, beside: impl FnOnce(&mut Hub) -> Option<SlowReaders>
             hub.check();
         }
     }
-    let circuits = slow.map_or(1, |_| RelayLimits::default().circuits_max as usize);
-    assert_eq!(hub.node.relay().circuits.len(), circuits);
-    (honest.read() - before, held)
+    Moved {
+        bytes: honest.read() - before,
+        held,
+        circuits: hub.node.relay().circuits.len(),
+    }
 }
 
 #[test]
 fn slow_readers_take_bounded_memory_and_none_of_the_rate_of_others() {
-    let most = u64::from(RelayLimits::default().circuits_max) * 2 * CIRCUIT_WINDOW;
+    let circuits_max = RelayLimits::default().circuits_max;
+    let most = u64::from(circuits_max) * 2 * CIRCUIT_WINDOW;
     for rate in [None, Some(4 << 20)] {
-        let (alone, _) = moved(rate, |_| None);
-        let (beside, held) = moved(rate, |hub| Some(SlowReaders::new(hub)));
-        assert!(beside * 10 >= alone * 9, "{beside} of {alone} bytes");
-        let held = u64::try_from(held).expect("no more comes out than goes in");
+        let alone = moved(rate, |_| None);
+        assert_eq!(alone.circuits, 1);
+        let beside = moved(rate, |hub| {
+            let mut slow = SlowReaders::new(hub);
+            Some(Box::new(move |hub| slow.turn(hub)))
+        });
+        assert_eq!(beside.circuits, circuits_max as usize);
+        let (one, other) = (alone.bytes, beside.bytes);
+        assert!(other * 10 >= one * 9, "{other} of {one} bytes");
+        let held = u64::try_from(beside.held).expect("no more comes out than goes in");
         assert!(held < most, "{held} bytes");
         assert!(held > most / 2, "{held} bytes: they are held up");
+    }
+}
+
+/// Many keys at few addresses that ask for places and circuits, of each other and of honest peers, without end.
+struct Beggars {
+    rng: Rng,
+    sessions: Vec<Session>,
+    /// The next key that nobody saw yet.
+    fresh: u32,
+    asked: u32,
+    /// Answers that were no refusal.
+    granted: u32,
+}
+
+impl Beggars {
+    const SESSIONS: u32 = 64;
+    /// All of them ask for this much in a second.
+    const PER_SECOND: u32 = 10_000;
+
+    fn new() -> Beggars {
+        Beggars {
+            rng: Rng::new(&[7; 32], "beggars"),
+            sessions: Vec::new(),
+            fresh: 1000,
+            asked: 0,
+            granted: 0,
+        }
+    }
+
+    fn turn(&mut self, hub: &mut Hub) {
+        // One more key in each turn, beside those whose sessions the relay ended.
+        let gone = self.rng.below(u64::from(Beggars::SESSIONS)) as usize;
+        if gone < self.sessions.len() {
+            hub.hang_up(self.sessions.swap_remove(gone).link);
+        }
+        self.sessions.retain(|session| hub.is_up(session.link));
+        while self.sessions.len() < Beggars::SESSIONS as usize {
+            let key = self.fresh;
+            self.fresh += 1;
+            let at = (key % u32::from(ADDRESSES)) as u8;
+            let ip = ip(50 + at % 2, at);
+            let link = hub.meet(key, ip, true);
+            self.sessions.push(Session { link, key, ip });
+        }
+        let requests = Beggars::PER_SECOND * TURN.as_millis() as u32 / 1000;
+        for _ in 0..requests {
+            let mut someone = || {
+                let place = self.rng.below(u64::from(Beggars::SESSIONS));
+                &self.sessions[place as usize]
+            };
+            let (link, other) = (someone().link, someone().key);
+            let request = match self.rng.below(4) {
+                0 | 1 => Request::Reserve,
+                2 => Request::Connect(Hub::key(other)),
+                _ => Request::Connect(Hub::key(1 + self.rng.below(2) as u32)),
+            };
+            self.asked += 1;
+            hub.ask(link, &request);
+        }
+        for session in &self.sessions {
+            let heard = hub.heard(session.link).into_iter();
+            let is_granted = |heard: &Heard| matches!(heard, Heard::Answer(_, Ok(_)));
+            self.granted += heard.filter(is_granted).count() as u32;
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_requests_a_second_take_none_of_the_rate_of_others() {
+    let limits = RelayLimits::default();
+    for rate in [None, Some(4 << 20)] {
+        let alone = moved(rate, |_| None).bytes;
+        let counts = Rc::new(Cell::new((0, 0)));
+        let told = counts.clone();
+        let limits = limits.clone();
+        let beside = moved(rate, |_| {
+            let mut beggars = Beggars::new();
+            Some(Box::new(move |hub| {
+                beggars.turn(hub);
+                told.set((beggars.asked, beggars.granted));
+                let view = hub.node.relay();
+                assert!(view.circuits.len() <= limits.circuits_max as usize);
+                let from = |at: u8| {
+                    let places = view.places.iter();
+                    places
+                        .filter(|place| place.ip == ip(50 + at % 2, at))
+                        .count()
+                };
+                let most = limits.reservations_per_ip_max as usize;
+                assert!((0..ADDRESSES).all(|at| from(at) <= most));
+            }))
+        });
+        let bytes = beside.bytes;
+        assert!(bytes * 10 >= alone * 9, "{bytes} of {alone} bytes");
+        let (asked, granted) = counts.get();
+        assert_eq!(asked, 600 * Beggars::PER_SECOND / 50);
+        assert!(granted > 0, "some of it is what anybody may ask for");
+        assert!(granted < asked / 10, "{granted} of {asked} were granted");
+        let held = u64::try_from(beside.held).expect("no more comes out than goes in");
+        assert!(held < 4 * CIRCUIT_WINDOW, "{held} bytes");
     }
 }

@@ -3,6 +3,7 @@
 use scp2p_proto::event::Event;
 use scp2p_proto::time::Time;
 use scp2p_proto::token_bucket::TokenBucket;
+use scp2p_proto::view::ClockDoubt;
 use tracing::warn;
 
 /// Lines that may come at once, and how many a second after that: strangers cause some of
@@ -42,6 +43,30 @@ impl EventLog {
     }
 }
 
+/// The clock may be wrong: who says so, and what to do.
+fn clock_warning(doubt: &ClockDoubt) -> String {
+    let ClockDoubt {
+        off_secs,
+        peers,
+        networks,
+    } = doubt;
+    let Some(off_secs) = off_secs else {
+        return format!(
+            "peers of {networks} networks closed on our hello without saying why; this machine's clock may be wrong, check it"
+        );
+    };
+    let off = off_secs.unsigned_abs();
+    let side = if *off_secs > 0 { "ahead" } else { "behind" };
+    match doubt.is_likely() {
+        true => format!(
+            "this machine's clock is about {off} s {side}, say {peers} peers in {networks} networks; set it, peers refuse each other otherwise"
+        ),
+        false => format!(
+            "this machine's clock may be about {off} s {side}, as {peers} peers of one network say and nobody else was heard; check it"
+        ),
+    }
+}
+
 /// What to write. Text that may come from strangers is quoted.
 fn warning(event: &Event) -> Option<String> {
     Some(match event {
@@ -56,6 +81,7 @@ fn warning(event: &Event) -> Option<String> {
             expected,
             found,
         } => format!("refused {address}: it has the key {found} now, it had {expected} before"),
+        Event::ClockDoubt(doubt) => clock_warning(doubt),
         Event::ShareRejected { share, reason } => {
             format!("refused a revision of share {share}: {reason:?}")
         }

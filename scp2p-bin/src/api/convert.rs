@@ -8,9 +8,9 @@ use scp2p_proto::wire::{PeerAddr, Profile};
 use scp2p_runtime_smol as runtime;
 
 use super::{
-    Attempt, Catalog, Download, DownloadState, Giver, Hit, Identity, Item, Listening, Observed,
-    Peer, PublicShare, Published, Reachability, Refused, Session, Share, Started, Subscribed,
-    Subscription, Synced, Text, Visibility,
+    Attempt, Catalog, ClockDoubt, Download, DownloadState, Giver, Hit, Identity, Item, Listening,
+    Observed, Peer, PublicShare, Published, Reachability, Refused, Session, Share, Started,
+    Subscribed, Subscription, Synced, Text, Visibility,
 };
 
 /// The name of a transport.
@@ -91,6 +91,17 @@ pub(super) fn reach_state(state: ReachState) -> String {
         ReachState::OutboundOnly => "outbound-only",
     }
     .to_owned()
+}
+
+impl From<view::ClockDoubt> for ClockDoubt {
+    fn from(doubt: view::ClockDoubt) -> Self {
+        ClockDoubt {
+            likely: doubt.is_likely(),
+            off_secs: doubt.off_secs,
+            peers: doubt.peers,
+            networks: doubt.networks,
+        }
+    }
 }
 
 pub(super) fn reached(reach: Reach) -> String {

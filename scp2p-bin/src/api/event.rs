@@ -7,7 +7,7 @@ use scp2p_proto::id::{ManifestId, NodeKey, ShareId};
 use scp2p_runtime_smol::{Numbered, Streamed};
 use serde::{Deserialize, Serialize};
 
-use super::{Refused, Text, convert};
+use super::{ClockDoubt, Refused, Text, convert};
 
 /// A line of the event stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum Happened {
         /// So many tried.
         voices: u32,
     },
+    /// The node's clock may be wrong, or is more likely to be than was told before.
+    ClockDoubt(ClockDoubt),
     /// The last session with a peer ended.
     PeerDisconnected {
         /// The peer.
@@ -206,6 +208,7 @@ impl From<Event> for Happened {
                 tcp: convert::reached(reach.tcp),
                 voices: reach.voices,
             },
+            Event::ClockDoubt(doubt) => Happened::ClockDoubt(doubt.into()),
             Event::PeerDisconnected { peer } => Happened::PeerDisconnected { peer: Text(peer) },
             Event::Interception { claimed, remote } => Happened::Interception {
                 claimed: Text(claimed),

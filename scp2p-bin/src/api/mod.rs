@@ -94,6 +94,9 @@ pub struct Status {
     pub tunnels: Vec<String>,
     /// Whether others can dial it.
     pub reachability: Reachability,
+    /// Why its clock may be wrong, if it may be.
+    #[serde(default)]
+    pub clock: Option<ClockDoubt>,
     /// Peers with a session.
     pub connected: u32,
     /// Those of them whose session a relay carries.
@@ -161,6 +164,20 @@ pub struct Observed {
     pub networks: u32,
     /// Whether the node takes it for its own: not what one network says alone where two agree on something else.
     pub believed: bool,
+}
+
+/// A reason to think that a node's clock is wrong, so that handshakes are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockDoubt {
+    /// Whether peers of several networks agree; else it may be a peer's clock that is wrong.
+    pub likely: bool,
+    /// By about how many seconds the clock is ahead of those of peers, or behind if negative; none if peers only closed
+    /// without saying why.
+    pub off_secs: Option<i64>,
+    /// How many peers say so; of those that said nothing, the networks they are in.
+    pub peers: u32,
+    /// In how many networks they are.
+    pub networks: u32,
 }
 
 /// `GET id`.

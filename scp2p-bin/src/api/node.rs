@@ -68,6 +68,7 @@ impl Node {
             tunnels: convert::tunnels(&status.addresses),
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
             reachability: convert::reachability(&status),
+            clock: status.clock.map(Into::into),
             connected: status.connected,
             relayed: status.relayed,
             known: status.known,

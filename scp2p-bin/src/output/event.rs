@@ -2,6 +2,7 @@
 
 use crate::api::{EventLine, Happened, Rejection};
 
+use super::status::clock_doubt;
 use super::{count, short, shown, size, time};
 
 /// A line of `scp2p events`.
@@ -36,6 +37,7 @@ fn sentence(happened: &Happened) -> String {
             shown(quic),
             shown(tcp)
         ),
+        Happened::ClockDoubt(doubt) => clock_doubt(doubt),
         Happened::PeerDisconnected { peer } => format!("peer {} disconnected", short(peer)),
         Happened::Interception { claimed, remote } => {
             format!(

@@ -3,14 +3,15 @@
 use crate::api;
 
 use super::table::pairs;
-use super::time::span;
-use super::{count, short, shown, size};
+use super::{count, short, shown, size, time};
 
 /// So many attempts to dial the node are told one by one; all are in `--json`.
 const ATTEMPTS_SHOWN: usize = 4;
 
 /// `scp2p status`.
 pub fn status(status: &api::Status) -> String {
+    let clock = status.clock.as_ref();
+    let clock = clock.map_or("nobody says that it is wrong".to_owned(), clock_doubt);
     pairs(&[
         ("key", status.key.to_string()),
         ("id", status.id.to_string()),
@@ -18,6 +19,7 @@ pub fn status(status: &api::Status) -> String {
         ("reachable", addresses(&status.addresses, &status.tunnels)),
         ("seen at", observed(&status.reachability)),
         ("dialled", dialled(&status.reachability)),
+        ("clock", clock),
         (
             "peers",
             format!(
@@ -100,7 +102,7 @@ fn attempts(attempts: &[api::Attempt]) -> String {
             short(&it.peer),
             it.from,
             shown(&it.transport),
-            span(it.ago_secs),
+            time::span(it.ago_secs),
             if it.reached { "reached" } else { "not reached" }
         )
     };
@@ -123,6 +125,33 @@ fn observed(reach: &api::Reachability) -> String {
         format!("{} by peers of {networks}{doubt}", it.ip)
     });
     seen.collect::<Vec<_>>().join("; ")
+}
+
+/// That the clock may be wrong, who says so, and what to do.
+pub(super) fn clock_doubt(doubt: &api::ClockDoubt) -> String {
+    let peers = count(doubt.peers, "peer", "peers");
+    let Some(off_secs) = doubt.off_secs else {
+        return format!(
+            "may be wrong: {peers} closed when this node said hello, without saying why; they do so if clocks differ by \
+             more than 5 min, among other reasons, so check that this machine's date and time are right"
+        );
+    };
+    let off = format!(
+        "{} {}",
+        time::span(off_secs.unsigned_abs()),
+        if off_secs > 0 { "ahead" } else { "behind" }
+    );
+    match doubt.likely {
+        true => format!(
+            "wrong: {off}, by what {peers} in {} say; set this machine's date and time, peers refuse each other otherwise",
+            count(doubt.networks, "network", "networks")
+        ),
+        false => format!(
+            "may be wrong: {off}, by what {peers} of one network {}, and nobody else was heard; check that this machine's \
+             date and time are right",
+            if doubt.peers == 1 { "says" } else { "say" }
+        ),
+    }
 }
 
 fn downloads(status: &api::Status) -> String {

@@ -95,6 +95,25 @@ impl Peer {
         Ok(peer)
     }
 
+    /// Refuses a node of ours for its time: shows what a clock shows that is so far ahead, and closes.
+    pub fn refuse_clock(channel: Channel, keys: &Keys, ahead_secs: u64) -> io::Result<()> {
+        let mut peer = Peer::over(channel);
+        let exporter = peer.channel.exporter();
+        let clock = now().plus(ahead_secs);
+        let body = peer.frame()?;
+        let refused = Responder::on_client_hello(
+            params(keys, exporter),
+            &body,
+            clock,
+            &mut NonceMemory::new(),
+        );
+        let error = refused.err().ok_or(Error::other("the clocks agree"))?;
+        let hello = Responder::warning(params(keys, exporter), &body, &error, clock);
+        peer.send(&hello.ok_or(Error::other(error))?)?;
+        peer.closed();
+        Ok(())
+    }
+
     /// Sends these bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.channel.send(bytes)
@@ -177,7 +196,15 @@ impl Peer {
 
 /// Listens on loopback and gives every TLS connection a thread of its own.
 pub fn listen(serve: impl Fn(Channel) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listen_at(Ipv4Addr::LOCALHOST, serve)
+}
+
+/// The same at another address.
+pub fn listen_at(
+    ip: Ipv4Addr,
+    serve: impl Fn(Channel) -> io::Result<()> + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).expect("a port");
     let addr = listener.local_addr().expect("bound");
     let serve = Arc::new(serve);
     thread::spawn(move || {

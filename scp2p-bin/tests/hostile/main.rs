@@ -4,6 +4,7 @@
 mod common;
 
 mod catalogs;
+mod clocks;
 mod deployed;
 mod disk;
 mod middle;

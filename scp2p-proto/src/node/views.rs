@@ -31,9 +31,10 @@ impl Node {
             reachability: self.peers.reachability(&self.config),
             attempts: Vec::new(),
             observed: Vec::new(),
+            clock: None,
         };
-        self.peers
-            .fill_status(&mut status, self.sessions.roster(), self.now.mono);
+        let roster = self.sessions.roster();
+        self.peers.fill_status(&mut status, roster, self.now);
         self.dht.fill_status(&mut status);
         self.catalogs.fill_status(&mut status);
         self.transfers.fill_status(&mut status);

@@ -16,6 +16,7 @@ impl Peers {
         broken.not_overdue("peers", self.deadline(), now.mono);
         self.book.check(broken);
         self.ailing.check(broken);
+        self.clocks.check(broken);
         self.own.check(broken);
         self.dials.check(broken);
         self.profiles.check(broken);

@@ -264,8 +264,8 @@ impl Dials {
     }
 
     /// A link failed; if another profile may fit, the same way is tried in it at once. Gives what it was
-    /// dialled for.
-    pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<Goal> {
+    /// dialled for, and whether that is so.
+    pub(super) fn failed(&mut self, link: LinkId, failure: &LinkFailure) -> Option<(Goal, bool)> {
         let goal = self.links.remove(&link)?;
         let attempt = self.attempts.get_mut(&goal)?;
         let mut way = attempt.open.remove(&link)?;
@@ -292,7 +292,7 @@ impl Dials {
             way.is_vouched = true;
             attempt.ways.push_front(way);
         }
-        Some(goal)
+        Some((goal, retry))
     }
 }
 

@@ -144,6 +144,7 @@ impl Peers {
         self.forget_pauses(cx.now.mono);
         self.own.forget_votes(cx.now.mono, cx.roster);
         self.show_own_addrs(cx);
+        self.tell_clock(cx);
         for (peer, _) in connected.iter().filter(|(_, is_to_ping)| *is_to_ping) {
             cx.call(*peer, Request::Ping, ANSWER_TIME, Tag::Pinged(cx.now.mono));
         }

@@ -6,6 +6,7 @@ mod book;
 mod bootstrap;
 #[cfg(any(test, feature = "check"))]
 mod check;
+mod clock;
 mod dials;
 mod exchange;
 mod listening;
@@ -28,6 +29,7 @@ use core::time::Duration;
 use self::ailing::Ailing;
 use self::book::{Book, Record};
 use self::bootstrap::Bootstraps;
+use self::clock::Clocks;
 use self::dials::{Dials, Goal, Next, Way};
 use self::own::OwnAddrs;
 use self::punch::{First, Punches};
@@ -115,6 +117,7 @@ pub(crate) struct Peers {
     dials: Dials,
     own: OwnAddrs,
     ailing: Ailing,
+    clocks: Clocks,
     voices: Voices,
     dial_backs: DialBacks,
     /// When addresses were dialled over QUIC last.
@@ -159,6 +162,7 @@ impl Peers {
             dials: Dials::default(),
             own: OwnAddrs::default(),
             ailing: Ailing::default(),
+            clocks: Clocks::default(),
             voices: Voices::default(),
             dial_backs: DialBacks::default(),
             quic_dialled: Lru::new(RESTING_ADDRS_MAX),
@@ -379,6 +383,9 @@ impl Peers {
                 via: session.via,
             });
         }
+        if session.via.is_none() {
+            self.hear_clock(cx, peer, session.remote.ip(), session.clock);
+        }
         self.back_off.remove(&peer);
         let record = self.book.entry(peer);
         let is_new_to_us = record.ours != ours && ours;
@@ -466,7 +473,7 @@ impl Peers {
         if self.tunnels.remove(&link) {
             return;
         }
-        let Some(goal) = self.dials.failed(link, &failure) else {
+        let Some((goal, is_tried_again)) = self.dials.failed(link, &failure) else {
             return;
         };
         self.dials_failed += 1;
@@ -483,7 +490,10 @@ impl Peers {
             });
         }
         if let Some(remote) = remote {
-            tell_refusal(cx, remote, &failure);
+            self.refused_link(cx, link, remote, &failure);
+            if failure == LinkFailure::Closed && !is_tried_again && !link.is_circuit() {
+                self.closed_on_hello(remote.ip(), cx.now.mono);
+            }
         }
         self.drive(cx);
     }
@@ -498,8 +508,40 @@ impl Peers {
     }
 
     /// A link that was dialled to us came to nothing.
-    pub(crate) fn on_refused(&mut self, cx: &mut Cx<'_>, remote: SocketAddr, failure: LinkFailure) {
-        tell_refusal(cx, remote, &failure);
+    pub(crate) fn on_refused(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        remote: SocketAddr,
+        failure: LinkFailure,
+    ) {
+        self.refused_link(cx, link, remote, &failure);
+    }
+
+    /// Tells of a peer that was refused for the safety of the session, or for its clock or ours.
+    fn refused_link(
+        &mut self,
+        cx: &mut Cx<'_>,
+        link: LinkId,
+        remote: SocketAddr,
+        failure: &LinkFailure,
+    ) {
+        match *failure {
+            LinkFailure::Handshake(HandshakeError::Intercepted { claimed }) => {
+                cx.event(Event::Interception { claimed, remote });
+            }
+            // Whoever comes through a relay may be in any network.
+            LinkFailure::Handshake(HandshakeError::ClockSkew {
+                peer: Some(peer),
+                theirs,
+                ..
+            }) if !link.is_circuit() => self.hear_clock(cx, peer, remote.ip(), theirs),
+            LinkFailure::Unbound(peer) => cx.event(Event::UnboundRefused { peer, remote }),
+            LinkFailure::Handshake(_)
+            | LinkFailure::Dial(_)
+            | LinkFailure::Closed
+            | LinkFailure::TimedOut => {}
+        }
     }
 
     /// A call to a connected peer was not answered in time.
@@ -736,20 +778,6 @@ impl Peers {
             );
         }
         self.book.insert(key, record);
-    }
-}
-
-/// Tells of a peer that was refused for the safety of the session.
-fn tell_refusal(cx: &mut Cx<'_>, remote: SocketAddr, failure: &LinkFailure) {
-    match *failure {
-        LinkFailure::Handshake(HandshakeError::Intercepted { claimed }) => {
-            cx.event(Event::Interception { claimed, remote });
-        }
-        LinkFailure::Unbound(peer) => cx.event(Event::UnboundRefused { peer, remote }),
-        LinkFailure::Handshake(_)
-        | LinkFailure::Dial(_)
-        | LinkFailure::Closed
-        | LinkFailure::TimedOut => {}
     }
 }
 

@@ -6,14 +6,15 @@ use super::Peers;
 use super::book::Record;
 use crate::id::NodeKey;
 use crate::session::{Roster, Session};
-use crate::time::Time;
+use crate::time::Now;
 use crate::view::{PeerView, SessionView, Stats, Status};
 
 impl Peers {
-    pub(crate) fn fill_status(&self, status: &mut Status, roster: &Roster, now: Time) {
+    pub(crate) fn fill_status(&self, status: &mut Status, roster: &Roster, now: Now) {
         status.known = self.book.len() as u32;
-        status.attempts = self.attempts_to_dial(now).collect();
+        status.attempts = self.attempts_to_dial(now.mono).collect();
         status.observed = self.own.observed_views(roster);
+        status.clock = self.clocks.doubt(roster, now);
     }
 
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {

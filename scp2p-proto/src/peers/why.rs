@@ -50,6 +50,8 @@ impl Peers {
         let back_off = self.back_off.peek(&peer).map(|back_off| back_off.until);
         let back_off = back_off.filter(|until| *until > now.mono);
         causes.extend(back_off.map(|until| PeerCause::BackOff { until }));
+        let ahead_secs = self.clock_ahead_secs(&peer, now);
+        causes.extend(ahead_secs.map(|ahead_secs| PeerCause::ClockDiffers { ahead_secs }));
         match self.book.peer(&peer) {
             None => causes.push(PeerCause::Unknown),
             Some(record) if record.is_shunned_at(now.unix) => causes.push(PeerCause::Shunned),

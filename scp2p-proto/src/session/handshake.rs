@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each step consumes the state before it, so nothing can be repeated or skipped. A
-//! refused hello is not answered, but for one that shows an interception: the link is closed.
+//! refused hello is not answered, but for a bound one that shows an interception or a wrong clock: the link is closed.
 
 use core::fmt;
 
@@ -52,6 +52,8 @@ pub struct Established {
     pub capabilities: Capabilities,
     /// Whether the session is tied to its TLS connection.
     pub binding: Binding,
+    /// What its clock showed in its first hello.
+    pub clock: UnixTime,
     /// The secret that both ends share and no observer of the hellos knows.
     pub secret: [u8; 32],
 }
@@ -64,6 +66,7 @@ impl fmt::Debug for Established {
             .field("profile", &self.profile)
             .field("capabilities", &self.capabilities)
             .field("binding", &self.binding)
+            .field("clock", &self.clock)
             .finish_non_exhaustive()
     }
 }
@@ -75,6 +78,9 @@ pub enum HandshakeError {
     Bytes(DecodeError),
     /// The hello's time is more than [`CLOCK_SKEW_SECS`] away from ours.
     ClockSkew {
+        /// Who it is, if the hello was proved to be made for this very connection, so that this is what its clock
+        /// shows now.
+        peer: Option<NodeKey>,
         /// The hello's time.
         theirs: UnixTime,
         /// Our time.
@@ -165,14 +171,14 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandshakeError::Bytes(error) => write!(f, "the hello cannot be read: {error}"),
-            HandshakeError::ClockSkew { theirs, ours } if theirs > ours => {
+            HandshakeError::ClockSkew { theirs, ours, .. } if theirs > ours => {
                 write!(
                     f,
                     "the peer's clock is {} s ahead of ours; check both clocks",
                     theirs.since(*ours)
                 )
             }
-            HandshakeError::ClockSkew { theirs, ours } => {
+            HandshakeError::ClockSkew { theirs, ours, .. } => {
                 write!(
                     f,
                     "the peer's clock is {} s behind ours; check both clocks",
@@ -239,13 +245,14 @@ impl Initiator {
         now: UnixTime,
     ) -> Result<(Established, Bytes), HandshakeError> {
         let Initiator { end, profile } = self;
-        let hello = end.read(body, now)?;
+        let hello = end.read(body)?;
         if hello.echoed_nonce != Some(end.nonce) {
             return Err(HandshakeError::EchoedNonce);
         }
         end.check_expected(&hello)?;
         check_profile(&hello, profile)?;
         let binding = end.check_binding(&hello, Role::Responder)?;
+        check_clock(&hello, Some(hello.key), now)?;
         let secret = end.secret(&hello, &end.nonce, &hello.nonce)?;
         let ack = end.hello(profile, Some(hello.nonce), now);
         let established = Established {
@@ -253,6 +260,7 @@ impl Initiator {
             profile,
             capabilities: hello.capabilities,
             binding,
+            clock: hello.timestamp,
             secret,
         };
         Ok((established, ack))
@@ -290,10 +298,30 @@ impl Responder {
         Responder::answer(End::new(params, Role::Responder), body, now, memory)
     }
 
-    /// The frame of a ServerHello for an initiator whose ClientHello was
-    /// [`HandshakeError::Intercepted`]: it finds by it that somebody sits in between, unless that
-    /// somebody keeps it back. The link is closed after it. `None` if the body is no hello.
-    pub fn warning(params: Params<'_>, body: &Bytes, now: UnixTime) -> Option<Bytes> {
+    /// The frame of a ServerHello for an initiator whose ClientHello was refused, from which it learns why: that
+    /// somebody sits in between, unless that somebody keeps it back, or what our clock shows. `None` if it is not
+    /// to be answered. The link is closed after it.
+    pub fn warning(
+        params: Params<'_>,
+        body: &Bytes,
+        error: &HandshakeError,
+        now: UnixTime,
+    ) -> Option<Bytes> {
+        match error {
+            HandshakeError::Intercepted { .. }
+            | HandshakeError::ClockSkew { peer: Some(_), .. } => {}
+            HandshakeError::Bytes(_)
+            | HandshakeError::ClockSkew { peer: None, .. }
+            | HandshakeError::WeakKey
+            | HandshakeError::Signature
+            | HandshakeError::SelfConnect
+            | HandshakeError::Replay
+            | HandshakeError::WrongKey { .. }
+            | HandshakeError::EchoedNonce
+            | HandshakeError::Profile { .. }
+            | HandshakeError::AckDiffers
+            | HandshakeError::WeakEphemeral => return None,
+        }
         let hello = Hello::decode(body).ok()?;
         let end = End::new(params, Role::Responder);
         Some(end.hello(hello.profile()?, Some(hello.nonce), now))
@@ -305,7 +333,10 @@ impl Responder {
         now: UnixTime,
         memory: &mut NonceMemory,
     ) -> Result<(Responder, Bytes), HandshakeError> {
-        let hello = end.read(body, now)?;
+        let hello = end.read(body)?;
+        let bound = end.check_binding(&hello, Role::Initiator);
+        let is_bound = matches!(bound, Ok(Binding::Bound { .. }));
+        check_clock(&hello, is_bound.then_some(hello.key), now)?;
         if !memory.note(hello.nonce, now) {
             return Err(HandshakeError::Replay);
         }
@@ -314,7 +345,7 @@ impl Responder {
             version: hello.version,
             shown: None,
         })?;
-        let binding = end.check_binding(&hello, Role::Initiator)?;
+        let binding = bound?;
         let secret = end.secret(&hello, &hello.nonce, &end.nonce)?;
         let reply = end.hello(profile, Some(hello.nonce), now);
         let responder = Responder {
@@ -326,6 +357,7 @@ impl Responder {
                 profile,
                 capabilities: hello.capabilities,
                 binding,
+                clock: hello.timestamp,
                 secret,
             },
         };
@@ -340,7 +372,7 @@ impl Responder {
             opening,
             claim,
         } = self;
-        let ack = read(body, &own_key, now)?;
+        let ack = read(body, &own_key)?;
         if ack.key != claim.key {
             return Err(HandshakeError::WrongKey {
                 expected: claim.key,
@@ -350,6 +382,7 @@ impl Responder {
         if ack.echoed_nonce != Some(own_nonce) {
             return Err(HandshakeError::EchoedNonce);
         }
+        check_clock(&ack, Some(ack.key), now)?;
         check_profile(&ack, claim.profile)?;
         match claim.binding {
             // Deployed peers do not compare, so only peers of ours are held to it.
@@ -412,8 +445,8 @@ impl End {
         frame.freeze()
     }
 
-    fn read(&self, body: &Bytes, now: UnixTime) -> Result<Hello, HandshakeError> {
-        read(body, &self.keys.public(), now)
+    fn read(&self, body: &Bytes) -> Result<Hello, HandshakeError> {
+        read(body, &self.keys.public())
     }
 
     fn check_expected(&self, hello: &Hello) -> Result<(), HandshakeError> {
@@ -452,15 +485,9 @@ impl End {
     }
 }
 
-/// Reads a hello and checks what every hello must fulfil. Authentic if it returns one.
-fn read(body: &Bytes, own_key: &NodeKey, now: UnixTime) -> Result<Hello, HandshakeError> {
+/// Reads a hello and checks what every hello must fulfil but for its time. Authentic if it returns one.
+fn read(body: &Bytes, own_key: &NodeKey) -> Result<Hello, HandshakeError> {
     let hello = Hello::decode(body).map_err(HandshakeError::Bytes)?;
-    if now.since(hello.timestamp).max(hello.timestamp.since(now)) > CLOCK_SKEW_SECS {
-        return Err(HandshakeError::ClockSkew {
-            theirs: hello.timestamp,
-            ours: now,
-        });
-    }
     if !hello.verify() {
         let sound = VerifyingKey::from_bytes(hello.key.as_bytes()).is_ok_and(|key| !key.is_weak());
         return Err(if sound {
@@ -473,6 +500,15 @@ fn read(body: &Bytes, own_key: &NodeKey, now: UnixTime) -> Result<Hello, Handsha
         return Err(HandshakeError::SelfConnect);
     }
     Ok(hello)
+}
+
+/// `peer`: who made the hello for this very connection.
+fn check_clock(hello: &Hello, peer: Option<NodeKey>, ours: UnixTime) -> Result<(), HandshakeError> {
+    let theirs = hello.timestamp;
+    match ours.since(theirs).max(theirs.since(ours)) > CLOCK_SKEW_SECS {
+        true => Err(HandshakeError::ClockSkew { peer, theirs, ours }),
+        false => Ok(()),
+    }
 }
 
 fn check_profile(hello: &Hello, profile: Profile) -> Result<(), HandshakeError> {

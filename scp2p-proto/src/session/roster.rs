@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use crate::id::{LinkId, NodeKey};
 use crate::io::Transport;
 use crate::netgroup::Netgroup;
-use crate::time::Time;
+use crate::time::{Time, UnixTime};
 use crate::view::Tunnel;
 use crate::wire::{Capabilities, PeerAddr, Profile, Request};
 
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     /// The extension level if the session is bound, that is, if the peer is a node like ours.
     pub level: Option<u8>,
     pub capabilities: Capabilities,
+    /// What its clock showed in its hello.
+    pub clock: UnixTime,
     pub since: Time,
     /// When bytes last arrived.
     pub heard: Time,
@@ -95,6 +97,7 @@ impl Session {
             profile: Profile::C,
             level,
             capabilities: Capabilities::node(),
+            clock: UnixTime(0),
             since: now,
             heard: now,
             used: now,

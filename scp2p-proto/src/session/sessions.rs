@@ -107,6 +107,7 @@ pub(crate) enum SessionEvent {
     },
     /// A link that was dialled to us came to nothing.
     Refused {
+        link: LinkId,
         remote: SocketAddr,
         failure: LinkFailure,
     },
@@ -557,7 +558,11 @@ impl Sessions {
             | State::Answered(..)
             | State::Moving => {
                 heard.push_back(match link.remote {
-                    Some(remote) if link.inbound => SessionEvent::Refused { remote, failure },
+                    Some(remote) if link.inbound => SessionEvent::Refused {
+                        link: id,
+                        remote,
+                        failure,
+                    },
                     remote => SessionEvent::DialFailed {
                         link: id,
                         remote,

@@ -208,6 +208,12 @@ pub enum PeerCause {
         /// When.
         until: Time,
     },
+    /// Its clock is so far ahead of ours, or behind if negative, that hellos are refused (SPECIFICATION §3.3). Whose is wrong
+    /// is in [`Status::clock`](super::Status::clock), as far as it is known.
+    ClockDiffers {
+        /// By how many seconds.
+        ahead_secs: i64,
+    },
     /// It behaved too badly.
     Shunned,
     /// It is not in the address book.
@@ -276,6 +282,7 @@ impl Cause {
                 PeerCause::Own
                 | PeerCause::Connected { .. }
                 | PeerCause::Dialling { .. }
+                | PeerCause::ClockDiffers { .. }
                 | PeerCause::Shunned
                 | PeerCause::Unknown
                 | PeerCause::NoAddress => None,

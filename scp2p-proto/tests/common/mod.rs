@@ -58,6 +58,8 @@ pub struct Host_ {
     pub at: IpAddr,
     /// Nobody can dial it: it is behind a router that lets nothing in.
     pub walled: bool,
+    /// How far its clock is ahead.
+    pub ahead_secs: i64,
     /// Who can dial it, if it is not walled, from which address over what.
     pub admits: fn(IpAddr, Transport) -> bool,
     /// All that links brought it, if somebody wants to know.
@@ -134,6 +136,7 @@ impl World {
             deployed: None,
             at,
             walled: false,
+            ahead_secs: 0,
             admits: |_, _| true,
             brought: None,
             disk: Disk::default(),
@@ -261,7 +264,7 @@ impl World {
 
     /// Starts a node from what its disk has.
     pub fn start(&mut self, number: usize) {
-        let now = self.clock();
+        let now = self.clock_of(number);
         let host = &mut self.hosts[number];
         host.starts += 1;
         let keys = Keys::from_seed([host.seed; 32]);
@@ -314,6 +317,19 @@ impl World {
         Now {
             mono: self.now,
             unix: UnixTime(START + self.now.0 / 1_000_000),
+        }
+    }
+
+    /// What a host takes the time for.
+    fn clock_of(&self, number: usize) -> Now {
+        let now = self.clock();
+        let unix = now
+            .unix
+            .0
+            .saturating_add_signed(self.hosts[number].ahead_secs);
+        Now {
+            unix: UnixTime(unix),
+            ..now
         }
     }
 
@@ -407,7 +423,7 @@ impl World {
             }
         };
         self.now = self.now.max(at);
-        let now = self.clock();
+        let now = self.clock_of(number);
         if let Some(deployed) = self.hosts[number].deployed.as_mut() {
             for output in deployed.handle(now, input) {
                 self.carry_out(number, output);

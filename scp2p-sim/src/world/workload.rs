@@ -542,6 +542,7 @@ impl World<'_> {
             Event::PeerConnected { peer, via, .. } => self.check_identity(host, *peer, *via),
             Event::PeerDisconnected { .. }
             | Event::Reachability(_)
+            | Event::ClockDoubt(_)
             | Event::Interception { .. }
             | Event::UnboundRefused { .. }
             | Event::PinMismatch { .. }

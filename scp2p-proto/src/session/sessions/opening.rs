@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::Binding;
 use super::super::binding::Role;
 use super::super::calls::Calls;
-use super::super::handshake::{Established, HandshakeError, Initiator, Params, Responder};
+use super::super::handshake::{Established, Initiator, Params, Responder};
 use super::super::roster::Session;
 use super::super::seal::Seal;
 use super::{DialPlan, Link, LinkFailure, Purpose, SessionEvent, Sessions, State, Step, Up};
@@ -117,10 +117,8 @@ impl Sessions {
                 }
             }
             Err(error) => {
-                if let HandshakeError::Intercepted { .. } = error
-                    && let Some(frame) =
-                        Responder::warning(self.params(step, &info), body, step.now.unix)
-                {
+                let params = self.params(step, &info);
+                if let Some(frame) = Responder::warning(params, body, &error, step.now.unix) {
                     self.send_hello(step.id, frame);
                     self.pump(step.id, step.out);
                 }
@@ -219,6 +217,7 @@ impl Sessions {
             profile: established.profile,
             level,
             capabilities: established.capabilities,
+            clock: established.clock,
             since: step.now.mono,
             heard: step.now.mono,
             used: step.now.mono,

@@ -95,6 +95,7 @@ impl Sessions {
             profile: Profile::C,
             level: None,
             capabilities: Capabilities::default(),
+            clock: now.unix,
             since: now.mono,
             heard: now.mono,
             used: now.mono,

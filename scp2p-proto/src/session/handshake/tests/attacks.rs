@@ -336,7 +336,12 @@ fn hellos_passed_between_two_connections_are_noticed_by_both_ends() {
         })
     );
 
-    let reply = Responder::warning(params(&two, 2, far), &body(&hello), NOW).expect("a hello");
+    let reply = {
+        let error = HandshakeError::Intercepted {
+            claimed: one.public(),
+        };
+        Responder::warning(params(&two, 2, far), &body(&hello), &error, NOW).expect("a hello")
+    };
     assert_eq!(
         first.on_hello(&body(&reply), NOW).err(),
         Some(HandshakeError::Intercepted {
@@ -438,6 +443,7 @@ fn times_outside_the_window_are_refused() {
     };
     let skewed = |theirs| {
         Err(HandshakeError::ClockSkew {
+            peer: None,
             theirs: UnixTime(theirs),
             ours: NOW,
         })
@@ -447,6 +453,38 @@ fn times_outside_the_window_are_refused() {
     for theirs in [0, NOW.0 - 301, NOW.0 + 301, u64::MAX] {
         assert_eq!(at(theirs), skewed(theirs));
     }
+}
+
+/// Each end of a bound connection learns what the other's clock shows, and that it is not an old hello that says so.
+#[test]
+fn both_ends_learn_how_far_their_clocks_differ() {
+    let (one, two) = (keys(1), keys(2));
+    let ahead = UnixTime(NOW.0 + 3600);
+    let (first, hello) = Initiator::start(params(&one, 1, CHANNEL), Profile::C, ahead);
+    let refused = respond(2, &body(&hello)).map(|_| ()).err();
+    let seen_by_two = HandshakeError::ClockSkew {
+        peer: Some(one.public()),
+        theirs: ahead,
+        ours: NOW,
+    };
+    assert_eq!(refused, Some(seen_by_two));
+    let warning = |error| Responder::warning(params(&two, 2, CHANNEL), &body(&hello), &error, NOW);
+    let reply = warning(seen_by_two).expect("it is answered");
+    assert_eq!(
+        first.on_hello(&body(&reply), ahead).err(),
+        Some(HandshakeError::ClockSkew {
+            peer: Some(two.public()),
+            theirs: NOW,
+            ours: ahead
+        })
+    );
+    // Of a hello that may be an old one, nothing is learned and nobody is answered.
+    let old = HandshakeError::ClockSkew {
+        peer: None,
+        theirs: ahead,
+        ours: NOW,
+    };
+    assert_eq!(warning(old), None);
 }
 
 proptest! {

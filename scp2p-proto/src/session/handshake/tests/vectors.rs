@@ -316,6 +316,7 @@ fn initiator_judges_as_deployed() {
                     Err(HandshakeError::Profile { version, shown })
                 }
                 "server hello stale by 301 s" => Err(HandshakeError::ClockSkew {
+                    peer: Some(keys(2).public()),
                     theirs: UnixTime(NOW.0 - 301),
                     ours: NOW,
                 }),
