@@ -65,7 +65,7 @@ const SILENT: Duration = Duration::from_secs(15);
 /// A ping, a greeting or an exchange without an answer in this time failed.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// A peer that owes something and is silent has so long to answer a ping, and is asked so again after the other.
-const DOUBT_TIME: Duration = Duration::from_millis(2500);
+const DOUBT_TIME: Duration = Duration::from_secs(2);
 const DOUBT_PAUSE: Duration = Duration::from_secs(10);
 /// A session that is silent for so long after the host moved or was asleep is closed.
 const STILL_THERE_TIME: Duration = Duration::from_secs(3);
@@ -559,15 +559,24 @@ impl Peers {
         }
     }
 
-    /// A connected peer owes something and is silent. It may be gone, and its transport notice that much later.
+    /// A connected peer owes something and is silent. It may be gone, and its transport notice that much later; or it is the
+    /// relay that is, so another is tried meanwhile.
     pub(crate) fn doubt(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
         let now = cx.now.mono;
-        let last = self.doubted.get(&peer);
-        if last.is_some_and(|last| now.since(*last) < DOUBT_PAUSE) || !cx.roster.is_ours(&peer) {
+        let Some(session) = cx.roster.session(&peer).filter(|it| it.level.is_some()) else {
+            return;
+        };
+        // What was found out about another session says nothing of this one.
+        let last = self
+            .doubted
+            .get(&peer)
+            .filter(|last| **last >= session.since);
+        if last.is_some_and(|last| now.since(*last) < DOUBT_PAUSE) {
             return;
         }
         self.doubted.insert(peer, now);
         cx.call(peer, Request::Ping, DOUBT_TIME, Tag::Pinged(now));
+        self.find_way_around(cx, peer);
     }
 
     pub(crate) fn on_host(&mut self, cx: &mut Cx<'_>, event: HostEvent) {

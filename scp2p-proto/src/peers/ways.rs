@@ -45,25 +45,37 @@ impl Peers {
     /// Content is wanted of a peer, and the relay that carries its session takes none. Others are tried, each of them
     /// once in a while.
     pub(crate) fn find_content_path(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let mut ways = self.ways_around(cx, peer);
+        let is_ailing = |relay| self.ailing.contains(relay, peer, cx.now.mono);
+        ways.retain(|way| way.relay.is_some_and(|relay| !is_ailing(relay)));
+        self.go_around(cx, peer, ways);
+    }
+
+    /// A peer owes something and is silent, which may be the fault of the relay that carries its session.
+    pub(super) fn find_way_around(&mut self, cx: &mut Cx<'_>, peer: NodeKey) {
+        let ways = self.ways_around(cx, peer);
+        self.go_around(cx, peer, ways);
+    }
+
+    /// The ways to a peer through other relays than the one that carries its session, which is tried last from now on.
+    fn ways_around(&mut self, cx: &Cx<'_>, peer: NodeKey) -> Vec<Way> {
         let now = cx.now.mono;
         let Some(relay) = cx.roster.session(&peer).and_then(|session| session.via) else {
-            return;
+            return Vec::new();
         };
         self.ailing.note(relay, peer, now);
-        let goal = Goal::OtherRelay(peer);
-        if self.dials.is_under_way(&goal) || self.is_full(cx) {
-            return;
-        }
         let Some(record) = self.book.peer(&peer) else {
-            return;
+            return Vec::new();
         };
         let mut ways = self.ways(peer, record, now);
-        ways.retain(|way| {
-            way.relay
-                .is_some_and(|relay| !self.ailing.contains(relay, peer, now))
-        });
-        if !ways.is_empty() {
-            self.dials.begin(goal, ways, now);
+        ways.retain(|way| way.relay.is_some_and(|other| other != relay));
+        ways
+    }
+
+    fn go_around(&mut self, cx: &mut Cx<'_>, peer: NodeKey, ways: Vec<Way>) {
+        let goal = Goal::OtherRelay(peer);
+        if !ways.is_empty() && !self.dials.is_under_way(&goal) && !self.is_full(cx) {
+            self.dials.begin(goal, ways, cx.now.mono);
         }
     }
 }
