@@ -9,15 +9,21 @@ fn relayed(report: &Report) -> Vec<u32> {
 }
 
 /// A router with two hosts that forgets what it let out sooner than their next keep-alives chooses other ports each time.
-/// So what peers saw when they were met leads nowhere, and a direct path is found when they were asked again.
+/// So what peers saw when they were met may lead nowhere, and a direct path is found when they were asked again.
 #[test]
 fn who_is_no_longer_where_peers_saw_it_is_met_when_they_were_asked_again() {
-    let report = run(&Scenario::parse(FORGETFUL).expect("a scenario"));
-    assert!(report.is_clean(), "{}", report.text());
-    assert_eq!(report.download_ms.len(), 1);
-    let relayed = relayed(&report);
-    assert!(relayed.contains(&1), "no circuit: {relayed:?}");
-    assert_eq!(relayed.last(), Some(&0), "{relayed:?}");
+    let mut longest = 0;
+    for seed in 4..=10 {
+        let mut scenario = Scenario::parse(FORGETFUL).expect("a scenario");
+        scenario.seed = seed;
+        let report = run(&scenario);
+        assert!(report.is_clean(), "{}", report.text());
+        assert_eq!(report.download_ms.len(), 1, "seed {seed}");
+        let relayed = relayed(&report);
+        assert_eq!(relayed.last(), Some(&0), "seed {seed}: {relayed:?}");
+        longest = longest.max(relayed.into_iter().filter(|count| *count > 0).count());
+    }
+    assert!(longest > 10, "the first try was enough");
 }
 
 const FORGETFUL: &str = r#"
