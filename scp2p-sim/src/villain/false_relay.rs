@@ -21,6 +21,8 @@ const KEPT_MAX: usize = 8;
 #[derive(Debug, Clone, Copy)]
 enum Harm {
     Drop,
+    /// All of them, from one on: nothing tells the ends.
+    Swallow,
     Delay,
     Reorder,
     Duplicate,
@@ -31,8 +33,9 @@ enum Harm {
     Cut,
 }
 
-const HARMS: [(Harm, &str); 9] = [
+const HARMS: [(Harm, &str); 10] = [
     (Harm::Drop, "records dropped"),
+    (Harm::Swallow, "records swallowed"),
     (Harm::Delay, "records delayed"),
     (Harm::Reorder, "records reordered"),
     (Harm::Duplicate, "records duplicated"),
@@ -102,6 +105,9 @@ impl FalseRelay {
         if self.pipes.len() >= 2 * CIRCUITS_MAX {
             return talker.refuse(&asked, "rate limit: too many circuits");
         }
+        if talker.rng.below(8) == 0 {
+            return talker.deed("circuits asked for without an answer");
+        }
         let new = self.fresh(talker, link);
         self.waiting.insert((link, new.circuit), asked);
         talker.ask(link, Request::Incoming(new));
@@ -133,7 +139,8 @@ impl FalseRelay {
             return;
         };
         let (to, is_kept) = (pipe.to, !pipe.kept.is_empty());
-        let is_honest = pipe.honest > 0 || talker.rng.below(4) > 0;
+        let is_never_again = matches!(pipe.harm.0, Harm::Swallow);
+        let is_honest = pipe.honest > 0 || (talker.rng.below(4) > 0 && !is_never_again);
         pipe.honest = pipe.honest.saturating_sub(1);
         let (harm, deed) = pipe.harm;
         if is_honest && !(is_kept && matches!(harm, Harm::Delay)) {
@@ -151,7 +158,7 @@ impl FalseRelay {
         }
         talker.deed(deed);
         match harm {
-            Harm::Drop => {}
+            Harm::Drop | Harm::Swallow => {}
             Harm::Delay | Harm::Reorder => {
                 if pipe.kept.len() < KEPT_MAX {
                     pipe.kept.push(bytes);
