@@ -59,6 +59,15 @@ fn via(node: &Node, other: &Node) -> Option<Option<String>> {
     (!session.is_null()).then(|| session["via"].as_str().map(str::to_owned))
 }
 
+/// One publishes and the other downloads it all: the relay that carries their session, if it is a circuit.
+fn carrier_of_download(seeder: &Node, node: &Node) -> Option<String> {
+    let bytes = content(SIZE);
+    let link = publish(seeder, &bytes);
+    begin(node, &link);
+    complete(node, &bytes);
+    via(node, seeder).expect("connected")
+}
+
 #[test]
 fn two_behind_the_strictest_nats_meet_through_a_relay() {
     sandbox::run(
@@ -71,11 +80,7 @@ fn two_behind_the_strictest_nats_meet_through_a_relay() {
             let (_server, seeder) = behind(&office, &internet, &[&middle]);
             let (_client, node) = behind(&home, &internet, &[&middle]);
             is_relayed(&seeder, 1);
-            let bytes = content(SIZE);
-            let link = publish(&seeder, &bytes);
-            begin(&node, &link);
-            complete(&node, &bytes);
-            let carrier = via(&node, &seeder).expect("connected");
+            let carrier = carrier_of_download(&seeder, &node);
             assert_eq!(carrier, Some(text(&between.ready["key"])));
             assert!(middle.traffic().inn.bytes > SIZE as u64);
         },
@@ -114,7 +119,7 @@ fn two_behind_usual_nats_need_the_relay_only_to_meet() {
     );
 }
 
-/// The way between the NATs is interrupted until something of the download came over the relay; both try it again after
+/// The way between the NATs is interrupted from the start until something of the download came over the relay; both try it again after
 /// half a minute.
 #[test]
 fn a_download_over_a_relay_goes_direct_by_itself_and_the_relay_carries_no_more_of_it() {
@@ -127,11 +132,11 @@ fn a_download_over_a_relay_goes_direct_by_itself_and_the_relay_carries_no_more_o
             let [home, office] = [(); 2].map(|()| internet.nat(&usual(), None));
             let middle = internet.host(None);
             let between = relay(&middle);
+            internet.part(true);
             let (server, seeder) = behind(&office, &internet, &[&middle]);
             let (_client, node) = behind(&home, &internet, &[&middle]);
             is_relayed(&seeder, 1);
             let link = publish(&seeder, &content(LARGE));
-            internet.part(true);
             server.slow_down(RATE);
             begin(&node, &link);
             let relayed = || between.cli(&["relay", "circuits"])["bytes"].as_u64();
@@ -228,11 +233,7 @@ fn hidden_nodes_that_know_a_plain_node_alone_find_a_relay_and_meet_over_it() {
             let (_server, seeder) = behind(&office, &internet, &[&open]);
             let (_client, node) = behind(&home, &internet, &[&open]);
             is_relayed(&seeder, 1);
-            let bytes = content(SIZE);
-            let link = publish(&seeder, &bytes);
-            begin(&node, &link);
-            complete(&node, &bytes);
-            let carrier = via(&node, &seeder).expect("connected");
+            let carrier = carrier_of_download(&seeder, &node);
             assert_eq!(carrier, Some(between.key()));
             let relayed = between.cli(&["relay", "circuits"])["bytes"].as_u64();
             assert!(relayed > Some(SIZE as u64), "{relayed:?}");
