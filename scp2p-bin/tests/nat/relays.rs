@@ -119,8 +119,8 @@ fn two_behind_usual_nats_need_the_relay_only_to_meet() {
     );
 }
 
-/// The way between the NATs is interrupted from the start until something of the download came over the relay; both try it again after
-/// half a minute.
+/// The way between the NATs is interrupted from the start until something of the download came over the relay; both try it
+/// again after half a minute.
 #[test]
 fn a_download_over_a_relay_goes_direct_by_itself_and_the_relay_carries_no_more_of_it() {
     sandbox::run(

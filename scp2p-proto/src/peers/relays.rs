@@ -211,10 +211,10 @@ mod tests {
             acts: acts.begin_call(),
         };
         peers.rank_relays(&mut cx, relays);
-        match acts.queue.pop_front() {
-            Some(Act::Wish(Wish::RelaysRanked(ranked))) => ranked,
-            _ => panic!("they are not ranked"),
-        }
+        let Some(Act::Wish(Wish::RelaysRanked(ranked))) = acts.queue.pop_front() else {
+            panic!("they are not ranked");
+        };
+        ranked
     }
 
     #[test]

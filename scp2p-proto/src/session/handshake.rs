@@ -307,20 +307,12 @@ impl Responder {
         error: &HandshakeError,
         now: UnixTime,
     ) -> Option<Bytes> {
-        match error {
-            HandshakeError::Intercepted { .. }
-            | HandshakeError::ClockSkew { peer: Some(_), .. } => {}
-            HandshakeError::Bytes(_)
-            | HandshakeError::ClockSkew { peer: None, .. }
-            | HandshakeError::WeakKey
-            | HandshakeError::Signature
-            | HandshakeError::SelfConnect
-            | HandshakeError::Replay
-            | HandshakeError::WrongKey { .. }
-            | HandshakeError::EchoedNonce
-            | HandshakeError::Profile { .. }
-            | HandshakeError::AckDiffers
-            | HandshakeError::WeakEphemeral => return None,
+        let is_told = matches!(
+            error,
+            HandshakeError::Intercepted { .. } | HandshakeError::ClockSkew { peer: Some(_), .. }
+        );
+        if !is_told {
+            return None;
         }
         let hello = Hello::decode(body).ok()?;
         let end = End::new(params, Role::Responder);
